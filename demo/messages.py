@@ -1,0 +1,175 @@
+"""The wire: one message = one frozen dataclass, packed with msgpack into one WebSocket message.
+
+The client counts turns; everything the server sends carries the turn it belongs to, and whoever receives something
+of an older turn drops it. That is all there is to interruption.
+"""
+
+import dataclasses
+import types
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgpack
+
+PROTOCOL = 1
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+
+
+class WireError(Exception):
+    """What arrived is not a message of this protocol. The message names the first thing that is wrong."""
+
+
+# --- client to server ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hello:
+    """First message of a client."""
+
+    protocol: int  # PROTOCOL of the sender
+
+
+@dataclass(frozen=True)
+class UserText:
+    """What the user said or typed; begins a turn and ends every older one."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True)
+class SayText:
+    """Speak this text as it is, without a language model; begins a turn."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A piece of recorded speech for the face to perform; the first piece begins the turn."""
+
+    turn: int
+    pcm: bytes  # int16 little-endian mono
+    sample_rate: int  # Hz, the same in all pieces of a turn
+    last: bool  # no more pieces follow
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """The client has gone on to ``turn``: drop whatever belongs to an older one."""
+
+    turn: int
+
+
+# --- server to client ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """First message of the server."""
+
+    protocol: int
+    avatar: str  # name of the baked avatar whose mesh the frames move
+    vertices: int  # V of that mesh
+    fps: float  # frames a second of FaceFrame
+    sample_rate: int  # Hz of PcmChunk
+    engines: dict[str, str]  # what was chosen: llm, tts, talker, device
+
+
+@dataclass(frozen=True)
+class ReplyText:
+    """One sentence of the answer, as it goes to the voice."""
+
+    turn: int
+    text: str
+    start_sample: int  # where in the turn's audio it begins
+
+
+@dataclass(frozen=True)
+class PcmChunk:
+    """The next piece of the turn's audio; pieces follow one another without gaps."""
+
+    turn: int
+    start_sample: int  # samples of this turn before this piece
+    pcm: bytes  # int16 little-endian mono at Welcome.sample_rate
+
+
+@dataclass(frozen=True)
+class FaceFrame:
+    """Frame ``index`` of the turn, due index / fps seconds into its audio."""
+
+    turn: int
+    index: int
+    offsets: bytes  # float16 little-endian [V, 3], metres from the avatar's template
+
+
+@dataclass(frozen=True)
+class TurnEnd:
+    """Nothing more comes of this turn."""
+
+    turn: int
+    reply: str  # all that was spoken
+    samples: int  # length of the turn's audio
+    frames: int  # number of its FaceFrames
+    spans_ms: dict[str, float]  # server-side latency spans, see trace.py
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence for the operator, to be logged and shown."""
+
+    level: str  # "info", "warning" or "error"
+    text: str
+
+
+Message = (
+    Hello | UserText | SayText | Performance | Interrupt | Welcome | ReplyText | PcmChunk | FaceFrame | TurnEnd | Notice
+)
+_TYPES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}
+_FIELDS: dict[str, dict[str, Any]] = {name: get_type_hints(cls) for name, cls in _TYPES.items()}
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of one message."""
+    fields = {field.name: getattr(message, field.name) for field in dataclasses.fields(message)}
+    return msgpack.packb({"type": type(message).__name__, **fields})
+
+
+def decode(data: bytes | str) -> Message:
+    """The message in ``data``. Raises WireError for anything else, whatever the bytes are."""
+    if not isinstance(data, bytes):
+        raise WireError("a text message came where only binary ones are spoken")
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise WireError("larger than MAX_MESSAGE_BYTES")
+    try:
+        fields = msgpack.unpackb(data)  # its own limits follow from the length of data
+    except Exception as error:  # msgpack raises a family of unrelated types
+        raise WireError(f"not msgpack: {type(error).__name__}") from error
+    if not isinstance(fields, dict):
+        raise WireError("not a map")
+    name = fields.pop("type", None)
+    if not isinstance(name, str) or name not in _TYPES:
+        raise WireError("unknown message type")
+    wanted = _FIELDS[name]
+    if fields.keys() != wanted.keys():
+        raise WireError(f"{name} needs exactly the fields {', '.join(wanted)}")
+    for key, kind in wanted.items():
+        if not _is_a(fields[key], kind):
+            raise WireError(f"{name}.{key} is not {kind}")
+        if kind is float:
+            fields[key] = float(fields[key])
+    return _TYPES[name](**fields)
+
+
+def _is_a(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type from get_type_hints
+    if isinstance(kind, types.GenericAlias) and get_origin(kind) is dict:
+        key_kind, value_kind = get_args(kind)
+        return isinstance(value, dict) and all(
+            _is_a(key, key_kind) and _is_a(item, value_kind) for key, item in value.items()
+        )
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)

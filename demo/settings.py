@@ -1,0 +1,183 @@
+"""Every setting of the demo with its default, in one place: the command line and the TOML file are made from it."""
+
+import argparse
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from streamingtalker.errors import UserError
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+class SettingsError(UserError):
+    """A setting that does not exist or has an impossible value."""
+
+
+def _option(default: Any, help: str, group: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:  # noqa: ANN401
+    metadata = {"help": help, "group": group, "choices": choices, "metavar": metavar}
+    if isinstance(default, list | tuple):
+        return field(default_factory=lambda: tuple(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``run_demo.py`` can be told. Field ``llm_model`` is ``--llm-model`` and ``llm_model = …`` in TOML."""
+
+    # What to do
+    question: tuple[Path, ...] = _option(
+        (), "recordings used as the microphone, one after another", "what to do", metavar="WAV"
+    )
+    text: tuple[str, ...] = _option((), "typed questions, one after another", "what to do", metavar="QUESTION")
+    say: str | None = _option(None, "speak this text and stop", "what to do", metavar="TEXT")
+    speech: Path | None = _option(None, "perform this recording and stop", "what to do", metavar="WAV")
+    record: Path | None = _option(None, "film what is seen and heard", "what to do", metavar="OUT.mp4")
+    trace: Path | None = _option(None, "write latencies and synchrony of every turn", "what to do", metavar="OUT.json")
+    seed: int = _option(0, "seed of the face's variation and of the language model", "what to do")
+
+    # Window and sound
+    headless: bool = _option(
+        False, "no window, no sound card: draw off-screen, play to a simulated speaker", "window and sound"
+    )
+    fullscreen: bool = _option(False, "fill the screen", "window and sound")
+    size: int = _option(640, "height of the picture in pixels", "window and sound", metavar="PIXELS")
+    avatar: str = _option("maya", "the face to show", "window and sound", metavar="NAME")
+    input_device: str | None = _option(
+        None, "microphone: a name or number from --list-devices", "window and sound", metavar="DEVICE"
+    )
+    output_device: str | None = _option(
+        None, "loudspeaker: a name or number from --list-devices", "window and sound", metavar="DEVICE"
+    )
+    av_offset_ms: float = _option(
+        0.0,
+        "show the face this much later (+) or earlier (-) than measured",
+        "window and sound",
+        metavar="MS",
+    )
+
+    # Conversation
+    persona: Path = _option(ASSETS / "personas" / "host.toml", "who the avatar is", "conversation", metavar="FILE.toml")
+    lang: str = _option("en", "language spoken and heard, as in en, de, fr, ko", "conversation", metavar="LANG")
+    stt: str = _option("auto", "speech recognition", "conversation", choices=("auto", "vosk", "whisper"))
+    tts: str = _option("hibari", "voice", "conversation", choices=("hibari", "gtts"))
+    llm_model: str | None = _option(None, "model of the OpenAI-compatible service", "conversation", metavar="MODEL")
+    end_silence_ms: int = _option(480, "silence that ends the user's turn", "conversation", metavar="MS")
+
+    # Model and machine
+    talker: Path = _option(
+        ASSETS / "weights" / "default.safetensors",
+        "weights of the face model",
+        "model and machine",
+        metavar="FILE",
+    )
+    device: str = _option(
+        "auto", "where the face model runs", "model and machine", choices=("auto", "cpu", "cuda", "mps")
+    )
+    threads: int = _option(
+        1, "processor threads of the face model and of the embedded language model", "model and machine"
+    )
+
+    # Server
+    serve: bool = _option(False, "run only the server, for clients on other machines", "server")
+    server: str | None = _option(
+        None, "use the server running there instead of starting one", "server", metavar="ws://HOST:PORT"
+    )
+    host: str = _option("127.0.0.1", "address the server listens on", "server")
+    port: int = _option(0, "port the server listens on; 0 takes a free one (8765 with --serve)", "server")
+
+
+def parse(arguments: list[str]) -> tuple[Settings, argparse.Namespace]:
+    """Settings from the command line over those of ``--config FILE.toml`` over the defaults, and the parsed rest.
+
+    Raises SettingsError for a wrong value; argparse itself exits on unknown options.
+    """
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    given = {name: value for name, value in vars(parsed).items() if value is not None and name in _hints()}
+    settings = from_toml(parsed.config) if parsed.config else Settings()
+    return dataclasses.replace(settings, **{name: _convert(name, value, "--") for name, value in given.items()}), parsed
+
+
+def from_toml(path: Path) -> Settings:
+    """Settings from a TOML file. Raises SettingsError naming the file and the key that is wrong."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"The settings file {path} cannot be read ({error.strerror}); check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"The settings file {path} is not TOML ({error}); mend it or leave out --config."
+        ) from error
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    for key in values:
+        if key not in _hints():
+            raise SettingsError(f"{path} has the unknown setting {key!r}; 'python run_demo.py --help' lists them all.")
+    return Settings(**{key: _convert(key, value, f"{path}: ") for key, value in values.items()})
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of ``run_demo.py``."""
+    parser = argparse.ArgumentParser(
+        prog="run_demo.py",
+        description="Talk to a 3D head: ask aloud, it answers. Everything runs on this machine, offline.",
+        epilog="Without options: window, microphone and loudspeaker. Set OPENAI_API_KEY or OPENAI_BASE_URL to use another "
+        "language model (OpenAI, Ollama, vLLM, llama.cpp).",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from this file first")
+    parser.add_argument("--list-devices", action="store_true", help="list microphones and loudspeakers, and stop")
+    groups: dict[str, Any] = {}
+    for item in dataclasses.fields(Settings):
+        group = groups.setdefault(item.metadata["group"], parser.add_argument_group(item.metadata["group"]))
+        _add_option(group, item)
+    return parser
+
+
+def _add_option(group: Any, item: dataclasses.Field) -> None:  # noqa: ANN401 - argparse keeps its group type private
+    flag = "--" + item.name.replace("_", "-")
+    hint = _hints()[item.name]
+    default = item.default if item.default is not dataclasses.MISSING else None
+    text = item.metadata["help"] + (f" (default: {_shown(default)})" if default not in (None, False) else "")
+    if hint is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+    else:
+        kind = {int: int, float: float}.get(hint, str)
+        group.add_argument(
+            flag,
+            type=kind,
+            default=None,
+            nargs="+" if get_origin(hint) is tuple else None,
+            choices=item.metadata["choices"] or None,
+            metavar=item.metadata["metavar"] or None,
+            help=text,
+        )
+
+
+def _shown(default: object) -> object:
+    return default.relative_to(ASSETS.parent) if isinstance(default, Path) else default
+
+
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Settings)
+
+
+def _convert(name: str, value: Any, source: str) -> Any:  # noqa: ANN401 - whatever TOML or argparse gave
+    hint = _hints()[name]
+    choices = next(item for item in dataclasses.fields(Settings) if item.name == name).metadata["choices"]
+    if choices and value not in choices:
+        raise SettingsError(f"{source}{name.replace('_', '-')} is {value!r}; choose one of {', '.join(choices)}.")
+    if get_origin(hint) is tuple:
+        kind = get_args(hint)[0]
+        if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+            raise SettingsError(f"{source}{name.replace('_', '-')} needs a list.")
+        return tuple(kind(item) for item in value)
+    kind = next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+    if kind is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise SettingsError(f"{source}{name.replace('_', '-')} is {value!r}; it needs a value of type {kind.__name__}.")
+    return value

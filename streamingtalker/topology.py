@@ -1,0 +1,73 @@
+"""A face mesh the model can speak with: its rest shape, its triangles and the regions metrics look at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamingtalker.checkpoint import read_tensors
+
+AVATARS = Path(__file__).resolve().parent.parent / "assets" / "avatars"
+DEFAULT_AVATAR = AVATARS / "maya.safetensors"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The mesh of one face. V vertices, F triangles; metres, y up, the face looks along +z.
+
+    Motion is given as offsets from ``template``.
+    """
+
+    name: str
+    template: np.ndarray  # float32 [V, 3]
+    faces: np.ndarray  # int32 [F, 3], counter-clockwise seen from outside
+    lip_pairs: np.ndarray  # int32 [5, 2] inner-lip vertices (upper, lower), from the viewer's left to right
+    lips: np.ndarray  # int32 [L] lip vertices, the region of the lip vertex error
+    upper_face: np.ndarray  # int32 [U] forehead, brows and lids, the region of the face dynamics distance
+
+    @property
+    def vertex_count(self) -> int:
+        """V."""
+        return len(self.template)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A topology with the 52 ARKit shapes, each a displacement of every vertex at full weight."""
+
+    topology: Topology
+    shape_names: tuple[str, ...]  # ARKit's names: jawOpen, mouthClose, …
+    shapes: np.ndarray  # float32 [S, V, 3] metres
+    eyes: tuple[
+        np.ndarray, np.ndarray
+    ]  # int32 vertex indices of the left and the right eyeball (the avatar's own left)
+    pivots: np.ndarray  # float32 [2, 3] centres of rotation of the left and the right eyeball
+
+    def offsets(self, weights: np.ndarray) -> np.ndarray:
+        """Vertex offsets [T, V, 3] in metres for ARKit ``weights`` [T, S]."""
+        return np.einsum("ts,svc->tvc", weights.astype(np.float32), self.shapes, optimize=True)
+
+
+def load_rig(path: str | Path = DEFAULT_AVATAR) -> Rig:
+    """The rig baked into an avatar file. Raises CheckpointError where the file cannot serve."""
+    tensors, metadata = read_tensors(path, kind="avatar")
+    return Rig(
+        topology=_topology(tensors, metadata),
+        shape_names=tuple(metadata["shape_names"]),
+        shapes=tensors["rig/shapes"].astype(np.float32),
+        eyes=(tensors["rig/eye_left"], tensors["rig/eye_right"]),
+        pivots=tensors["rig/pivots"].astype(np.float32),
+    )
+
+
+def load_topology(path: str | Path = DEFAULT_AVATAR) -> Topology:
+    """The mesh of an avatar file, without its rig. Raises CheckpointError where the file cannot serve."""
+    return _topology(*read_tensors(path, kind="avatar"))
+
+
+def _topology(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Topology:
+    return Topology(
+        name=metadata["name"],
+        **{key: tensors[f"topology/{key}"] for key in ("template", "faces", "lip_pairs", "lips", "upper_face")},
+    )
