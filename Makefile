@@ -1,0 +1,67 @@
+# Two commands: `make demo` runs the talking head, `make test` runs every test.
+# Both install what is missing first; models go to a cache outside this folder.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# Debian packages: sound, OpenGL and, for the tests, a virtual screen, a virtual sound server and more voices.
+DEMO_PACKAGES := python3-venv libportaudio2 libegl1 libgl1 libopengl0 libgl1-mesa-dri libglx-mesa0
+TEST_PACKAGES := xvfb pulseaudio pulseaudio-utils libasound2-plugins espeak-ng flite
+
+.PHONY: demo test check models clean help
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
+
+demo: $(VENV)/demo-installed models  ## install what is missing and talk to the head
+	$(BIN)/python run_demo.py $(ARGS)
+
+test: $(VENV)/test-installed models check  ## install the test extras and run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/test-installed  ## lint and type check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+models: $(VENV)/demo-installed  ## fetch the offline models (checked by SHA-256)
+	$(BIN)/python -m demo.models
+
+$(VENV)/bin/python: | $(VENV)/demo-packages
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo-installed: requirements.txt | $(VENV)/bin/python
+	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/test-installed: pyproject.toml $(VENV)/demo-installed | $(VENV)/test-packages
+	$(BIN)/pip install --disable-pip-version-check -e '.[test,research]'
+	@touch $@
+
+# A marker lies in the virtual environment's folder, so that a new environment looks again.
+$(VENV)/demo-packages:
+	@$(call install_packages,$(DEMO_PACKAGES))
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/test-packages:
+	@$(call install_packages,$(TEST_PACKAGES))
+	@mkdir -p $(VENV) && touch $@
+
+# Install Debian packages where apt may be used, else print the one line to run and go on.
+define install_packages
+missing=""; \
+for package in $(1); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+if ! command -v apt-get >/dev/null; then \
+  echo "No apt-get here: PortAudio and OpenGL are needed from the system (see README.md, Set-up)."; \
+elif [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+elif [ -n "$$missing" ] && sudo -n true 2>/dev/null; then \
+  sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+elif [ -n "$$missing" ]; then \
+  echo "Some system packages are missing; please run:  sudo apt-get install$$missing"; \
+fi
+endef
+
+clean:  ## remove the virtual environment and what runs have written
+	rm -rf $(VENV) out runs

@@ -1,0 +1,87 @@
+"""What a session measured: latency spans and synchrony of every turn, as a JSON report.
+
+The spans of a turn are consecutive, so they add up to ``voice_to_voice``:
+
+    true last speech sample ─endpoint▶ end decided ─stt▶ text sent ─llm_first_token▶ ─llm_first_sentence▶
+    ─tts_first_audio▶ ─first_frame▶ first frame sent ─first_sample_played▶ first audible sample leaves the speaker
+"""
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SPANS = (
+    "endpoint",
+    "stt",
+    "llm_first_token",
+    "llm_first_sentence",
+    "tts_first_audio",
+    "first_frame",
+    "first_sample_played",
+)
+
+
+@dataclass
+class TurnTrace:
+    """One turn; times in milliseconds unless the name says otherwise."""
+
+    turn: int
+    transcript: str = ""
+    reply: str = ""
+    audio_seconds: float = 0.0
+    frames_generated: int = 0
+    frames_rendered: int = 0
+    frames_late: int = 0
+    spans_ms: dict[str, float] = field(default_factory=dict)
+    av_offset_ms: dict[str, float] = field(default_factory=dict)
+
+    def finish_spans(self, voice_to_voice_ms: float) -> None:
+        """Set the total, and ``first_sample_played`` as what the other spans leave of it."""
+        others = sum(self.spans_ms.get(name, 0.0) for name in SPANS if name != "first_sample_played")
+        self.spans_ms["first_sample_played"] = voice_to_voice_ms - others
+        self.spans_ms["voice_to_voice"] = voice_to_voice_ms
+
+
+@dataclass
+class SessionTrace:
+    """One run of the demo."""
+
+    engines: dict[str, str] = field(default_factory=dict)  # stt, llm, tts, talker, device
+    cold_start_s: float = 0.0  # from the start of the program to the first moment a question can be asked
+    turns: list[TurnTrace] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, object]:
+        """The report, version 1."""
+        return {
+            "version": 1,
+            "engines": self.engines,
+            "cold_start_s": round(self.cold_start_s, 3),
+            "peak_rss_mb": peak_rss_mb(),
+            "turns": [_rounded(dataclasses.asdict(turn)) for turn in self.turns],
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the report to ``path``, making its folder."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def peak_rss_mb() -> float | None:
+    """Peak resident memory of this process and of its largest ended child in MB; None where the system keeps no peak."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+    peaks = (resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(sum(peaks) / 1e6, 1)
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return value
