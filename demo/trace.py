@@ -69,7 +69,7 @@ class SessionTrace:
 
 
 def peak_rss_mb() -> float | None:
-    """Peak resident memory of this process and of its largest ended child in MB; None where the system keeps no peak."""
+    """Peak resident memory in MB of this process plus its largest ended child; None where the system keeps none."""
     try:
         import resource
     except ImportError:  # Windows

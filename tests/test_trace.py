@@ -1,0 +1,37 @@
+"""The trace's spans add up and its file has the promised form."""
+
+import json
+
+import pytest
+
+from demo.trace import SPANS, SessionTrace, TurnTrace
+
+
+def test_spans_add_up_to_voice_to_voice():
+    turn = TurnTrace(1, spans_ms={"endpoint": 500.0, "stt": 100.0, "llm_first_token": 50.0, "first_frame": 20.0})
+    turn.finish_spans(900.0)
+    assert turn.spans_ms["first_sample_played"] == pytest.approx(230.0)
+    assert sum(turn.spans_ms[name] for name in SPANS if name in turn.spans_ms) == pytest.approx(900.0)
+    assert turn.spans_ms["voice_to_voice"] == 900.0
+
+
+def test_the_file_has_the_promised_form(tmp_path):
+    trace = SessionTrace(engines={"llm": "scripted"}, cold_start_s=1.23456)
+    trace.turns.append(TurnTrace(1, transcript="Who are you?", reply="Maya.", audio_seconds=0.8, frames_generated=24))
+    path = tmp_path / "deep" / "trace.json"
+    trace.write(path)
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert report["version"] == 1
+    assert report["cold_start_s"] == 1.235
+    assert report["peak_rss_mb"] > 1
+    assert set(report["turns"][0]) == {
+        "turn",
+        "transcript",
+        "reply",
+        "audio_seconds",
+        "frames_generated",
+        "frames_rendered",
+        "frames_late",
+        "spans_ms",
+        "av_offset_ms",
+    }
