@@ -1,0 +1,1 @@
+"""Bakes an avatar file from the MakeHuman base mesh: ``python -m streamingtalker.bake``."""
