@@ -92,7 +92,7 @@ def read_target(path: Path, size: int) -> np.ndarray:
     rows = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     table = np.array(rows, np.float64).reshape(-1, 4)
     index = table[:, 0].astype(int)
-    if len(index) and not (0 <= index.min() and index.max() < size):
+    if len(index) and not (index.min() >= 0 and index.max() < size):
         raise BakeError(f"{path} moves vertices that the mesh of {size} does not have; take both from {CARRIER}.")
     displacements = np.zeros((size, 3))
     displacements[index] = table[:, 1:]

@@ -12,7 +12,7 @@ from streamingtalker.bake.parts import TalkingMesh
 from streamingtalker.bake.regions import LipLoop
 
 METRES = 0.1  # per decimetre
-SHAPES = (
+_SHAPE_NAMES = (
     "eyeBlinkLeft eyeLookDownLeft eyeLookInLeft eyeLookOutLeft eyeLookUpLeft eyeSquintLeft eyeWideLeft "
     "eyeBlinkRight eyeLookDownRight eyeLookInRight eyeLookOutRight eyeLookUpRight eyeSquintRight eyeWideRight "
     "jawForward jawLeft jawRight jawOpen mouthClose mouthFunnel mouthPucker mouthLeft mouthRight "
@@ -21,7 +21,8 @@ SHAPES = (
     "mouthPressLeft mouthPressRight mouthLowerDownLeft mouthLowerDownRight mouthUpperUpLeft mouthUpperUpRight "
     "browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft "
     "cheekSquintRight noseSneerLeft noseSneerRight tongueOut"
-).split()
+)
+SHAPES = tuple(_SHAPE_NAMES.split())
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def bake(library: Library, base: BaseMesh, mesh: TalkingMesh) -> BakedRig:
     seals = tuple(regions.lip_loop(base, mesh, start) for start in (regions.LIP_RIM, regions.LIP_SEAL))
     template += _closing(mesh, template, seals)
     template += _lowered_tongue(mesh, template)
+    shapes[SHAPES.index("tongueOut")] += _raised_tip(mesh, template)
     closed = template + shapes[SHAPES.index("jawOpen")] + shapes[SHAPES.index("mouthClose")]
     shapes[SHAPES.index("mouthClose")] += _closing(mesh, closed, seals)
     return BakedRig(
@@ -59,7 +61,7 @@ def bake(library: Library, base: BaseMesh, mesh: TalkingMesh) -> BakedRig:
         seals=seals,
         lip_pairs=regions.lip_pairs(template, seals[1]),
         lips=regions.lips(base, mesh),
-        upper_face=regions.upper_face(mesh, tuple(SHAPES), shapes),
+        upper_face=regions.upper_face(mesh, SHAPES, shapes),
         pivots=np.stack([_sphere_centre(template[mesh.members(eye)]) for eye in ("eye_left", "eye_right")]),
     )
 
@@ -101,6 +103,15 @@ def _lowered_tongue(mesh: TalkingMesh, template: np.ndarray) -> np.ndarray:
     height = template[tongue, 1]
     field = np.zeros_like(template)
     field[tongue, 1] = -0.001 - 0.45 * (height - height.min())
+    return field
+
+
+def _raised_tip(mesh: TalkingMesh, template: np.ndarray) -> np.ndarray:
+    """Displacements [V, 3] that lift the tip of the tongue over the lower teeth when it comes out."""
+    tongue = mesh.members("tongue")
+    depth = template[tongue, 2]
+    field = np.zeros_like(template)
+    field[tongue, 1] = 0.014 * ((depth - depth.min()) / np.ptp(depth)) ** 2
     return field
 
 
