@@ -1,0 +1,230 @@
+"""The client side of a conversation: what the user says goes to the server, what comes back to face and loudspeaker."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from demo.frame_queue import FrameQueue
+from demo.messages import (
+    MAX_MESSAGE_BYTES,
+    PROTOCOL,
+    FaceFrame,
+    Hello,
+    Message,
+    Notice,
+    PcmChunk,
+    Performance,
+    ReplyText,
+    SayText,
+    TurnEnd,
+    UserText,
+    Welcome,
+    WireError,
+    decode,
+    encode,
+)
+from demo.openings import Opening, Question, Recording
+from demo.playback import Playback
+from demo.trace import TurnTrace
+from streamingtalker.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_FRAMES_BEFORE_SOUND = 3  # a tenth of a second of face is there before the voice is heard
+_AUDIBLE = 0.004  # -48 dBFS: where a voice begins to be heard
+_PIECE = 24_000  # samples of a recording in one message
+
+
+class ServerConnectionError(UserError):
+    """The server is not there, is another program, or has gone."""
+
+
+@dataclass
+class ActiveTurn:
+    """The turn now going on."""
+
+    number: int
+    opening: Opening
+    welcome: Welcome
+    spoken: "asyncio.Future[bool]"  # True once the last sample has left the speaker
+    captions: list[ReplyText] = field(default_factory=list)
+    frames: int = 0  # received
+    samples: int = 0  # received
+    audible_sample: int | None = None  # the first that can be heard
+    end: TurnEnd | None = None
+
+    def note_pcm(self, pcm: np.ndarray) -> None:
+        """Count a piece of the answer's audio and find where it becomes audible."""
+        if self.audible_sample is None:
+            loud = np.flatnonzero(np.abs(pcm) > _AUDIBLE)
+            self.audible_sample = self.samples + int(loud[0]) if len(loud) else None
+        self.samples += len(pcm)
+
+    def caption_at(self, seconds: float | None) -> str:
+        """The sentence being spoken ``seconds`` into the turn."""
+        sample = (seconds or 0.0) * self.welcome.sample_rate
+        begun = [caption.text for caption in self.captions if caption.start_sample <= sample]
+        return begun[-1] if begun else ""
+
+
+class Client:
+    """One connection to a server; takes turns one after another.
+
+    ``on_turn`` is called with each turn when it begins and ``on_trace`` with its trace when it is over; ``on_notice``
+    with sentences for the operator. All of it happens in the event loop's thread.
+    """
+
+    def __init__(
+        self,
+        playback: Playback,
+        frames: FrameQueue,
+        *,
+        on_turn: Callable[[ActiveTurn], None] = lambda turn: None,
+        on_trace: Callable[[TurnTrace], None] = lambda trace: None,
+        on_notice: Callable[[Notice], None] = lambda notice: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._playback = playback
+        self._frames = frames
+        self._on_turn = on_turn
+        self._on_trace = on_trace
+        self._on_notice = on_notice
+        self._monotonic = monotonic
+        self._turn: ActiveTurn | None = None
+        self._turns = 0
+
+    async def run(
+        self,
+        url: str,
+        openings: Callable[[], AsyncIterator[Opening]],
+        on_welcome: Callable[[Welcome], None] = lambda welcome: None,
+    ) -> None:
+        """Connect to ``url`` and take a turn for each of ``openings``.
+
+        Raises ServerConnectionError where the server cannot be reached or leaves.
+        """
+        try:
+            async with connect(url, max_size=MAX_MESSAGE_BYTES, compression=None, proxy=None) as socket:
+                welcome = await self._greet(socket)
+                on_welcome(welcome)
+                async with asyncio.TaskGroup() as tasks:
+                    receiver = tasks.create_task(self._receive(socket))
+                    async for opening in openings():
+                        await self._take_turn(socket, welcome, opening)
+                    receiver.cancel()
+        except* (OSError, WebSocketException, TimeoutError, WireError) as group:
+            error = _first(group)
+            raise ServerConnectionError(
+                f"The server at {url} cannot be talked to ({error}); check that it runs there, or leave out --server."
+            ) from error
+
+    async def _greet(self, socket: ClientConnection) -> Welcome:
+        await socket.send(encode(Hello(PROTOCOL)))
+        welcome = decode(await asyncio.wait_for(socket.recv(), 30))
+        if not isinstance(welcome, Welcome):
+            raise WireError(f"it answered with {type(welcome).__name__} instead of a welcome")
+        return welcome
+
+    async def _take_turn(self, socket: ClientConnection, welcome: Welcome, opening: Opening) -> None:
+        self._turns += 1
+        self._frames.begin(self._turns)
+        loop = asyncio.get_running_loop()
+        spoken: asyncio.Future[bool] = loop.create_future()
+        played = self._playback.begin(self._turns, welcome.sample_rate)
+        played.add_done_callback(lambda done: loop.call_soon_threadsafe(_settle, spoken, done.result()))
+        turn = self._turn = ActiveTurn(self._turns, opening, welcome, spoken)
+        self._on_turn(turn)
+        for message in _messages(turn.number, opening):
+            await socket.send(encode(message))
+        await spoken
+        self._on_trace(self._trace(turn))
+        self._turn = None
+
+    async def _receive(self, socket: ClientConnection) -> None:
+        """Hand on what the server sends, for as long as it does."""
+        async for data in socket:
+            message = decode(data)
+            if isinstance(message, Notice):
+                self._on_notice(message)
+            elif not isinstance(message, ReplyText | PcmChunk | FaceFrame | TurnEnd):
+                raise WireError(f"a server does not send {type(message).__name__} now")
+            elif self._turn is not None and message.turn == self._turn.number:
+                await self._handle(self._turn, message)
+        raise ConnectionClosed(None, None)
+
+    async def _handle(self, turn: ActiveTurn, message: ReplyText | PcmChunk | FaceFrame | TurnEnd) -> None:
+        match message:
+            case ReplyText():
+                turn.captions.append(message)
+            case PcmChunk():
+                pcm = np.frombuffer(message.pcm, "<i2").astype(np.float32) / 32768
+                turn.note_pcm(pcm)
+                self._playback.write(turn.number, pcm)
+            case FaceFrame():
+                await self._queue(turn, message)
+            case TurnEnd():
+                turn.end = message
+                self._frames.end(turn.number, message.frames)
+                self._playback.end(turn.number)
+
+    async def _queue(self, turn: ActiveTurn, message: FaceFrame) -> None:
+        """Put a frame into the queue, waiting in a worker thread while it is full; let the voice start."""
+        offsets = np.frombuffer(message.offsets, "<f2").reshape(-1, 3)
+        if self._frames.full():
+            await asyncio.to_thread(self._frames.put, turn.number, message.index, offsets)
+        else:
+            self._frames.put(turn.number, message.index, offsets)
+        turn.frames += 1
+        if turn.frames == _FRAMES_BEFORE_SOUND:
+            self._playback.start(turn.number)
+
+    def _trace(self, turn: ActiveTurn) -> TurnTrace:
+        counts = self._frames.counts()
+        trace = TurnTrace(
+            turn=turn.number,
+            transcript=turn.opening.text if isinstance(turn.opening, Question) else turn.opening.transcript,
+            reply=turn.end.reply if turn.end else "",
+            audio_seconds=turn.samples / turn.welcome.sample_rate,
+            frames_generated=turn.frames,
+            frames_rendered=counts.drawn,
+            frames_late=counts.late,
+            spans_ms=dict(turn.opening.spans_ms) | (turn.end.spans_ms if turn.end else {}),
+        )
+        heard_at = self._playback.first_sample_at(turn.number)
+        if heard_at is not None:
+            audible_at = heard_at + (turn.audible_sample or 0) / turn.welcome.sample_rate
+            trace.finish_spans((audible_at - turn.opening.asked_at) * 1000)
+        return trace
+
+
+def _messages(turn: int, opening: Opening) -> list[Message]:
+    """What tells the server of an opening."""
+    if isinstance(opening, Question):
+        return [UserText(turn, opening.text)]
+    if not isinstance(opening, Recording):
+        return [SayText(turn, opening.text)]
+    pcm = (np.clip(opening.pcm, -1, 1) * 32767).astype("<i2")
+    pieces = [pcm[start : start + _PIECE] for start in range(0, len(pcm), _PIECE)]
+    return [
+        Performance(turn, piece.tobytes(), opening.sample_rate, last=number == len(pieces) - 1)
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def _settle(future: "asyncio.Future[bool]", value: bool) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    """The first plain exception of a group of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

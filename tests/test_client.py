@@ -1,0 +1,153 @@
+"""The client against a scripted server on a real socket: turns, captions, back-pressure, the trace, and bad servers."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from websockets.asyncio.server import serve
+
+from demo import messages as m
+from demo.client import ActiveTurn, Client, ServerConnectionError
+from demo.frame_queue import FrameQueue
+from demo.openings import Line, Question, Recording
+from demo.playback import Playback, SimulatedSpeaker
+
+VERTICES, FPS, RATE = 3, 30.0, 24_000
+WELCOME = m.Welcome(m.PROTOCOL, "test", VERTICES, FPS, RATE, {"llm": "scripted"})
+
+
+def _frame(turn, index):
+    return m.FaceFrame(turn, index, np.full((VERTICES, 3), index, "<f2").tobytes())
+
+
+def _answer(turn, seconds=0.4):
+    """Half silence, half sound, with its frames and its end."""
+    samples, frames = int(seconds * RATE), int(seconds * FPS)
+    pcm = np.zeros(samples, "<i2")
+    pcm[samples // 2 :] = 8000
+    yield m.ReplyText(turn, "Hello there.", 0)
+    yield m.PcmChunk(turn, 0, pcm.tobytes())
+    yield from (_frame(turn, index) for index in range(frames))
+    yield m.TurnEnd(turn, "Hello there.", samples, frames, {"llm_first_token": 5.0})
+
+
+@asynccontextmanager
+async def scripted_server(respond, received):
+    async def handle(socket):
+        received.append(m.decode(await socket.recv()))
+        await socket.send(m.encode(WELCOME))
+        async for data in socket:
+            message = m.decode(data)
+            received.append(message)
+            for reply in respond(message):
+                await socket.send(m.encode(reply) if not isinstance(reply, bytes | str) else reply)
+
+    async with serve(handle, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def _talk(respond, openings, frames=None):
+    """Run a client through ``openings``; what the server got, what the traces say, which turns there were."""
+    received, traces, turns = [], [], []
+
+    async def opened():
+        for opening in openings:
+            yield opening
+
+    playback = Playback(SimulatedSpeaker(latency=0.01))
+    playback.open()
+    try:
+        client = Client(playback, frames or FrameQueue(), on_turn=turns.append, on_trace=traces.append)
+        async with scripted_server(respond, received) as url:
+            await client.run(url, opened)
+    finally:
+        playback.close()
+    return received, traces, turns
+
+
+def _respond(message):
+    return _answer(message.turn) if isinstance(message, m.UserText | m.SayText) else ()
+
+
+def test_two_questions_are_two_turns_one_after_the_other():
+    received, traces, turns = asyncio.run(_talk(_respond, [Question("Who are you?"), Line("Bye.", transcript="?")]))
+    assert received == [m.Hello(m.PROTOCOL), m.UserText(1, "Who are you?"), m.SayText(2, "Bye.")]
+    assert [trace.turn for trace in traces] == [1, 2]
+    assert [trace.transcript for trace in traces] == ["Who are you?", "?"]
+    assert traces[0].reply == "Hello there."
+    assert traces[0].audio_seconds == pytest.approx(0.4)
+    assert traces[0].frames_generated == 12
+    assert turns[0].caption_at(0.1) == "Hello there."
+
+
+def test_voice_to_voice_counts_to_the_first_audible_sample():
+    _, traces, _ = asyncio.run(_talk(_respond, [Question("Now?")]))
+    assert traces[0].spans_ms["llm_first_token"] == 5.0
+    assert 200 < traces[0].spans_ms["voice_to_voice"] < 1000  # the answer begins with 200 ms of silence
+
+
+def test_a_full_queue_holds_the_answer_back_but_loses_nothing():
+    frames = FrameQueue(capacity_frames=4)
+    seen = []
+
+    async def render():
+        while True:
+            await asyncio.sleep(0.01)
+            seen.append(frames.at(1, len(seen) / FPS, FPS))
+
+    async def both():
+        renderer = asyncio.create_task(render())
+        outcome = await _talk(_respond, [Question("Full?")], frames)
+        renderer.cancel()
+        return outcome
+
+    _, traces, _ = asyncio.run(both())
+    assert traces[0].frames_generated == 12
+    drawn = [float(pose[0, 0]) for pose in seen if pose is not None]
+    assert drawn[0] == 0.0 and drawn == sorted(drawn)
+
+
+def test_what_belongs_to_an_older_turn_is_dropped():
+    def respond(message):
+        yield m.ReplyText(message.turn - 1, "old", 0)
+        yield _frame(message.turn - 1, 0)
+        yield from _answer(message.turn)
+
+    _, traces, turns = asyncio.run(_talk(respond, [Question("Old?")]))
+    assert traces[0].frames_generated == 12
+    assert [caption.text for caption in turns[0].captions] == ["Hello there."]
+
+
+def test_a_recording_travels_in_pieces():
+    def respond(message):
+        return _answer(message.turn) if message.last else ()
+
+    pcm = np.linspace(-1, 1, 60_000, dtype=np.float32)
+    received, _, _ = asyncio.run(_talk(respond, [Recording("speech.wav", pcm, 16_000)]))
+    pieces = received[1:]
+    assert [piece.last for piece in pieces] == [False, False, True]
+    joined = np.frombuffer(b"".join(piece.pcm for piece in pieces), "<i2") / 32767
+    np.testing.assert_allclose(joined, pcm, atol=1 / 32767)
+
+
+@pytest.mark.parametrize("reply", [b"rubbish", "text", m.encode(m.Hello(1))], ids=["bytes", "text", "client's"])
+def test_a_server_that_talks_rubbish_ends_with_one_sentence(reply):
+    with pytest.raises(ServerConnectionError, match="cannot be talked to"):
+        asyncio.run(_talk(lambda message: [reply, *_answer(message.turn)], [Question("Hm?")]))
+
+
+def test_no_server_is_one_sentence():
+    async def nothing():
+        return
+        yield
+
+    playback = Playback(SimulatedSpeaker())
+    with pytest.raises(ServerConnectionError, match=r"ws://127\.0\.0\.1:1 "):
+        asyncio.run(Client(playback, FrameQueue()).run("ws://127.0.0.1:1", nothing))
+
+
+def test_captions_follow_the_voice():
+    turn = ActiveTurn(1, Line("x"), WELCOME, spoken=None)
+    turn.captions = [m.ReplyText(1, "One.", 0), m.ReplyText(1, "Two.", RATE)]
+    assert [turn.caption_at(at) for at in (None, 0.5, 1.0, 9.0)] == ["One.", "One.", "Two.", "Two."]
