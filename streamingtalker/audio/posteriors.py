@@ -1,0 +1,103 @@
+"""Phoneme posteriors of a pretrained recogniser, on a window grid that depends only on the sample count."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamingtalker.config import RATE
+from streamingtalker.streaming import SlidingBuffer
+
+HOP = 320  # samples a posterior frame, 20 ms
+
+Recogniser = Callable[[np.ndarray], np.ndarray]  # PCM [n] at 16 kHz → log-probabilities [≥ n // 320, classes]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """Which audio the recogniser hears for which frames. Samples, multiples of 320.
+
+    For the sound of [s, s + hop) it hears [s − left, s + hop + right), cut at the ends of the clip, and the middle is
+    kept. The first hop may be short, so that the first frame comes early.
+    """
+
+    left: int = RATE
+    hop: int = 2 * RATE // 5
+    right: int = RATE // 5
+    first_hop: int = RATE // 5
+
+    def window(self, index: int) -> tuple[int, int]:
+        """[from, to) of the sound that hop ``index`` is responsible for."""
+        start = 0 if index == 0 else self.first_hop + (index - 1) * self.hop
+        return start, start + (self.first_hop if index == 0 else self.hop)
+
+
+DEFAULT_GRID = WindowGrid()
+_DEAF_GRID = WindowGrid(left=0, hop=HOP, right=0, first_hop=HOP)
+
+
+class PosteriorStream:
+    """PCM → square roots of phoneme probabilities, 50 a second, frame i about sample 320·i.
+
+    Without a recogniser they are zeros and come at once.
+    """
+
+    def __init__(self, recogniser: Recogniser | None, classes: int, grid: WindowGrid = DEFAULT_GRID) -> None:
+        self.classes = classes
+        self.grid = grid if recogniser else _DEAF_GRID
+        self._recognise = recogniser or (lambda pcm: np.full((len(pcm) // HOP, classes), -np.inf, np.float32))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._pcm = SlidingBuffer.empty()
+        self._hops = 0
+
+    def feed(self, pcm: np.ndarray) -> np.ndarray:
+        """Take float32 [n] at 16 kHz, give the frames [k, classes] of the hops whose right context is there."""
+        self._pcm.append(pcm)
+        frames = []
+        while self.grid.window(self._hops)[1] + self.grid.right <= self._pcm.end:
+            frames.append(self._hop())
+        return self._join(frames)
+
+    def finish(self) -> np.ndarray:
+        """Give the frames of the sound that is left, with what context there is."""
+        frames = []
+        while self.grid.window(self._hops)[0] + HOP <= self._pcm.end:
+            frames.append(self._hop())
+        return self._join(frames)
+
+    def _hop(self) -> np.ndarray:
+        """Run the recogniser over the next window and keep its middle."""
+        start, end = self.grid.window(self._hops)
+        first = max(start - self.grid.left, 0)
+        heard = self._pcm.take(first, min(end + self.grid.right, self._pcm.end))
+        scores = self._recognise(heard)
+        self._hops += 1
+        self._pcm.forget(self.grid.window(self._hops)[0] - self.grid.left)
+        kept = scores[(start - first) // HOP : (min(end, first + len(heard)) - first) // HOP]
+        return np.exp(0.5 * kept).astype(np.float32)
+
+    def _join(self, frames: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.zeros((0, self.classes), np.float32), *frames])
+
+
+def open_recogniser() -> Recogniser | None:
+    """The pretrained recogniser (hama), or None, said in the log, where it does not exist (Windows)."""
+    try:
+        import hama
+
+        session = hama.ASRModel().session
+    except (ImportError, OSError, RuntimeError) as error:
+        log.warning("No phoneme recogniser (%s): the face follows the sound's spectrum alone, less exactly.", error)
+        return None
+
+    def recognise(pcm: np.ndarray) -> np.ndarray:
+        feeds = {"waveform": pcm[None], "waveform_lengths": np.array([len(pcm)], np.int64)}
+        return session.run(["log_probs"], feeds)[0][0]
+
+    return recognise

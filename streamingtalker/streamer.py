@@ -1,0 +1,71 @@
+"""PCM in, face frames out: the only way frames are made, live and offline."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamingtalker.config import RATE, Sampling, frame_count
+from streamingtalker.talker import Talker
+
+PIECE = RATE // 10  # samples: what ``stream`` feeds at once, so that a long recording gives its first frame early
+
+
+class FaceStreamer:
+    """One voice driving one face.
+
+    Any chopping of the sound gives the same frames, and more sound never changes a frame already given. In all there
+    are ceil(samples · fps / 16000) frames; frame k belongs to the sound at k / fps seconds. Memory and work per frame
+    do not grow with the length.
+
+    A call takes as long as the frames it gives; who wants the first frame early feeds pieces of about 0.1 s.
+    """
+
+    def __init__(self, talker: Talker, *, identity: int = 0, seed: int = 0, sampling: Sampling | None = None) -> None:
+        self.fps = talker.dims.fps
+        self.vertex_count = talker.dims.motion.vertices
+        self._talker = talker
+        self._seed = seed
+        with torch.inference_mode():
+            self._audio = talker.audio.stream()
+            self._state = talker.state(identity, seed, sampling)
+        self.reset()
+
+    def reset(self, seed: int | None = None) -> None:
+        """Forget the sound and the motion; begin again with ``seed`` (default: the one it had)."""
+        self._seed = self._seed if seed is None else seed
+        self._samples = 0
+        self._frames = 0
+        self._finished = False
+        with torch.inference_mode():
+            self._audio.reset()
+            self._state.reset(self._talker.start, self._seed)
+
+    def feed(self, pcm: np.ndarray) -> np.ndarray:
+        """Take float32 [n] mono samples at 16 kHz, give the frames that became final: offsets [k, V, 3] in metres."""
+        assert not self._finished, "reset before feeding again"
+        self._samples += len(pcm)
+        with torch.inference_mode():
+            return self._animate(self._audio.feed(np.asarray(pcm, np.float32)))
+
+    def finish(self) -> np.ndarray:
+        """The sound is over: give the remaining frames [k, V, 3]. Only ``reset`` may follow."""
+        assert not self._finished, "reset before finishing again"
+        self._finished = True
+        with torch.inference_mode():
+            frames = self._animate(self._audio.finish())
+        assert self._frames == frame_count(self._samples, self.fps), "the audio encoder gave a wrong number of frames"
+        return frames
+
+    def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Feed ``chunks`` of any length in small pieces and finish; yields the frames as they come, [k, V, 3] each."""
+        for chunk in chunks:
+            for start in range(0, len(chunk), PIECE):
+                yield self.feed(chunk[start : start + PIECE])
+        yield self.finish()
+
+    def _animate(self, audio: Tensor) -> np.ndarray:
+        latents = self._talker.next_latents(audio, self._state)
+        self._frames += len(latents)
+        return self._talker.next_offsets(latents, self._state).cpu().numpy()

@@ -1,0 +1,123 @@
+"""The joined model: audio and past motion in, latents and vertices out."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from streamingtalker.audio.encoder import RecogniserFactory, build_encoder
+from streamingtalker.audio.posteriors import open_recogniser
+from streamingtalker.config import Sampling, TalkerDims
+from streamingtalker.diffusion import Sampler, build_head
+from streamingtalker.errors import UserError
+from streamingtalker.layers import StackState
+from streamingtalker.predictor import ConditionPredictor, PredictorState
+from streamingtalker.topology import Topology
+from streamingtalker.vqvae import VqVae
+
+
+class IdentityError(UserError):
+    """A speaking style the model was not trained with."""
+
+
+@dataclass
+class TalkerState:
+    """What one stream of frames remembers. Row 0 of the predictor knows the history, row 1 (if any) does not."""
+
+    predictor: PredictorState
+    decoder: StackState
+    style: Tensor  # one-hot [rows, styles]
+    keep: Tensor  # bool [rows, 1]
+    weights: Tensor  # [rows] how much each row's prediction counts
+    latent: Tensor  # [1, H·C] of the newest frame
+    noise: torch.Generator
+    temperature: float  # scale of the noise
+    sampler: Sampler
+
+    def reset(self, still: Tensor, seed: int) -> None:
+        """As before the first frame."""
+        self.predictor.reset()
+        self.decoder.reset()
+        self.latent = still[None]
+        self.noise.manual_seed(seed)
+
+
+class Talker(nn.Module):
+    """VQ-VAE, audio encoder, condition predictor and diffusion head of one face.
+
+    Training and whole clips go through ``conditions``; every frame that is shown goes through ``next_latents`` and
+    ``next_offsets``, which keep their past in a ``TalkerState``.
+    """
+
+    start: Tensor
+
+    def __init__(self, dims: TalkerDims, topology: Topology, recogniser: RecogniserFactory = open_recogniser) -> None:
+        super().__init__()
+        assert dims.motion.vertices == topology.vertex_count, "the face and the network have different meshes"
+        self.dims = dims
+        self.topology = topology
+        self.vqvae = VqVae(dims.motion)
+        self.audio = build_encoder(dims.audio, dims.fps, recogniser)
+        self.predictor = ConditionPredictor(dims.predictor, dims.motion.latent, dims.audio.width, dims.styles)
+        self.head = build_head(dims.head, dims.motion.latent, dims.predictor.width)
+        self.register_buffer("start", torch.zeros(dims.motion.latent))  # the latent before frame 0
+
+    def identity(self, index: int, rows: int = 1) -> Tensor:
+        """The one-hot style vector s_k, [rows, styles]. Raises IdentityError for a style that does not exist."""
+        if not 0 <= index < self.dims.styles:
+            raise IdentityError(f"Identity {index} does not exist; this model knows 0 to {self.dims.styles - 1}.")
+        style = torch.zeros(rows, self.dims.styles, device=self.start.device)
+        style[:, index] = 1
+        return style
+
+    def conditions(self, latents: Tensor, audio: Tensor, style: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Conditions C_A [B, T, W] of all frames of clips, each predicted from the true latents before it (eq. 4).
+
+        latents [B, T, H·C] of frames 0 … T − 1 (the last is not needed), audio [B, T, A], style one-hot [B, styles],
+        keep bool [B, T]: which tokens know their latent (all, where None).
+        """
+        before = torch.cat([self.start.expand(len(latents), 1, -1), latents[:, :-1]], dim=1)
+        keep = torch.ones(before.shape[:2], dtype=torch.bool, device=before.device) if keep is None else keep
+        return self.predictor(before, self.predictor.hear(audio), style, keep)
+
+    def state(self, identity: int = 0, seed: int = 0, sampling: Sampling | None = None) -> TalkerState:
+        """The state of a stream that has not begun."""
+        sampling = sampling or self.dims.sampling
+        guided = sampling.guidance < 1
+        rows = 2 if guided else 1
+        device = self.start.device
+        parts = [sampling.guidance, 1 - sampling.guidance] if guided else [1.0]
+        state = TalkerState(
+            predictor=self.predictor.state(rows),
+            decoder=self.vqvae.state(),
+            style=self.identity(identity, rows),
+            keep=torch.tensor([[True], [False]][:rows], device=device),
+            weights=torch.tensor(parts, device=device),
+            latent=self.start[None],
+            noise=torch.Generator(),
+            temperature=sampling.temperature,
+            sampler=self.head.sampler(sampling),
+        )
+        state.reset(self.start, seed)
+        return state
+
+    def next_latents(self, audio: Tensor, state: TalkerState) -> Tensor:
+        """Draw the latents [k, H·C] of the frames that ``audio`` [k, A] belongs to, one after another."""
+        rows = len(state.weights)
+        heard = [layer[None] for layer in self.predictor.hear(audio)]
+        latents = []
+        for k in range(len(audio)):
+            now = [layer[:, k : k + 1].expand(rows, 1, -1) for layer in heard]
+            before = state.latent.expand(rows, 1, -1)
+            conditions = self.predictor(before, now, state.style, state.keep, state.predictor)
+            noise = torch.randn(1, self.dims.motion.latent, generator=state.noise).to(audio) * state.temperature
+            state.latent = cast(Tensor, state.sampler(noise, conditions, state.weights))
+            latents.append(state.latent)
+        return torch.cat([audio.new_zeros(0, self.dims.motion.latent), *latents])
+
+    def next_offsets(self, latents: Tensor, state: TalkerState) -> Tensor:
+        """The next latents [k, H·C] → their offsets [k, V, 3] in metres."""
+        if len(latents) == 0:
+            return latents.new_zeros(0, self.dims.motion.vertices, 3)
+        return self.vqvae.decode_next(latents[None], state.decoder)[0]

@@ -1,0 +1,152 @@
+"""Stage 1: the latent space of facial motion, a VQ-VAE with a causal encoder and decoder.
+
+Motion enters as vertex offsets from the template, is projected on a linear basis (``MotionBasis``), encoded, quantised
+component by component (eq. 1) and decoded again (eq. 2). Encoder and decoder are causal, so a stream of latents decodes
+frame by frame to exactly the frames of the whole clip.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from streamingtalker.config import MotionDims
+from streamingtalker.layers import ConvStack, StackState
+
+
+class MotionBasis(nn.Module):
+    """A linear basis of vertex offsets: K coefficients ↔ V vertices.
+
+    ``analysis`` and ``synthesis`` come from a principal component analysis of weighted vertices. Up to one common
+    factor, a squared distance of coefficients is the weighted squared distance of vertices.
+    """
+
+    mean: Tensor
+    analysis: Tensor
+    synthesis: Tensor
+
+    def __init__(self, vertices: int, coefficients: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3 * vertices))  # metres
+        self.register_buffer("analysis", torch.zeros(3 * vertices, coefficients))
+        self.register_buffer("synthesis", torch.zeros(coefficients, 3 * vertices))
+
+    def coefficients(self, offsets: Tensor) -> Tensor:
+        """Offsets [..., V, 3] in metres → coefficients [..., K], about unit variance in the first."""
+        return (offsets.flatten(-2) - self.mean) @ self.analysis
+
+    def offsets(self, coefficients: Tensor) -> Tensor:
+        """Coefficients [..., K] → offsets [..., V, 3] in metres."""
+        flat = torch.addmm(self.mean, coefficients.reshape(-1, coefficients.shape[-1]), self.synthesis)
+        return flat.view(*coefficients.shape[:-1], -1, 3)
+
+    @torch.no_grad()
+    def fit(self, offsets: np.ndarray, weights: np.ndarray) -> "MotionBasis":
+        """Set the basis from sample ``offsets`` [N, V, 3] in metres and importance ``weights`` [V] of the vertices."""
+        flat = torch.from_numpy(offsets.reshape(len(offsets), -1)).double()
+        root = torch.from_numpy(weights).double().sqrt().repeat_interleave(3)
+        mean = flat.mean(0)
+        centred = (flat - mean) * root
+        energy, left = torch.linalg.eigh(centred @ centred.T)  # of N × N: samples are fewer than vertices
+        energy, left = energy.flip(0), left.flip(1)
+        found = min(self.synthesis.shape[0], int((energy > 1e-12 * energy[0]).sum()))
+        spread = energy[:found].sqrt()
+        components = (left[:, :found] / spread).T @ centred
+        unit = spread[0] / len(flat) ** 0.5  # the first coefficient's standard deviation
+        self.mean.copy_(mean)
+        self.analysis.zero_()[:, :found] = ((components * root).T / unit).float()
+        self.synthesis.zero_()[:found] = (components / root * unit).float()
+        return self
+
+
+class Quantised(NamedTuple):
+    """What the quantiser gives."""
+
+    latents: Tensor  # [B, T, H·C] codes side by side, gradients straight through
+    indices: Tensor  # int64 [B, T, H]
+    codebook_loss: Tensor  # mean (sg[ẑ] − z_q)², the first term of eq. 9
+    commitment_loss: Tensor  # mean (ẑ − sg[z_q])², the second
+
+
+class Quantiser(nn.Module):
+    """Nearest code by squared distance for each of a frame's H components (eq. 1)."""
+
+    def __init__(self, dims: MotionDims) -> None:
+        super().__init__()
+        self.dims = dims
+        books = 1 if dims.shared_codebook else dims.components
+        self.codebook = nn.Parameter(torch.randn(books, dims.codes, dims.code_dim))
+
+    def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantised:
+        """Continuous latents [B, T, H·C] → quantised; losses over the frames of ``mask`` [B, T]."""
+        split = latents.unflatten(-1, (self.dims.components, self.dims.code_dim))
+        indices = self.nearest(split)
+        codes = self.lookup(indices)
+        weight = torch.ones_like(split[..., 0]) if mask is None else mask[..., None].expand_as(split[..., 0])
+        codebook = _masked_mean((split.detach() - codes).square().mean(-1), weight)
+        commitment = _masked_mean((split - codes.detach()).square().mean(-1), weight)
+        straight = split + (codes - split).detach()
+        return Quantised(straight.flatten(-2), indices, codebook, commitment)
+
+    def nearest(self, split: Tensor) -> Tensor:
+        """[..., H, C] → indices [..., H] of the nearest codes."""
+        book = self.codebook.expand(self.dims.components, -1, -1)
+        dots = torch.einsum("...hc,hnc->...hn", split, book)
+        return (book.square().sum(-1) - 2 * dots).argmin(-1)
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        """Indices [..., H] → codes [..., H, C]."""
+        book = self.codebook.expand(self.dims.components, -1, -1)
+        return book[torch.arange(self.dims.components, device=indices.device), indices]
+
+
+class VqVae(nn.Module):
+    """Vertex offsets ↔ latents. Latents leave and enter normalised to zero mean and unit variance over the corpus."""
+
+    latent_mean: Tensor
+    latent_scale: Tensor
+
+    def __init__(self, dims: MotionDims) -> None:
+        super().__init__()
+        self.dims = dims
+        self.basis = MotionBasis(dims.vertices, dims.basis)
+        self.encoder = ConvStack(dims.basis, dims.width, dims.latent, dims.dilations)
+        self.quantiser = Quantiser(dims)
+        self.decoder = ConvStack(dims.latent, dims.width, dims.basis, dims.dilations)
+        self.register_buffer("latent_mean", torch.zeros(dims.latent))
+        self.register_buffer("latent_scale", torch.ones(dims.latent))
+
+    def encode(self, offsets: Tensor) -> Tensor:
+        """Offsets [B, T, V, 3] in metres → quantised latents z_q [B, T, H·C] (eq. 3)."""
+        return self.encode_coefficients(self.basis.coefficients(offsets))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, T, H·C] → offsets [B, T, V, 3] in metres (eq. 6)."""
+        return self.basis.offsets(self.decode_coefficients(latents))
+
+    def encode_coefficients(self, coefficients: Tensor) -> Tensor:
+        """As ``encode``, from the coefficients [B, T, K] of the basis."""
+        quantised: Quantised = self.quantiser(self.encoder(coefficients))
+        return (quantised.latents - self.latent_mean) / self.latent_scale
+
+    def decode_coefficients(self, latents: Tensor, state: StackState | None = None) -> Tensor:
+        """As ``decode``, to the coefficients [B, T, K] of the basis; with a ``state``, the next piece of a stream."""
+        return self.decoder(latents * self.latent_scale + self.latent_mean, state)
+
+    def state(self, batch: int = 1) -> StackState:
+        """Buffers for a stream of latents to be decoded."""
+        return self.decoder.state(batch)
+
+    def decode_next(self, latents: Tensor, state: StackState) -> Tensor:
+        """The next latents [B, k, H·C] of a stream → their offsets [B, k, V, 3] in metres."""
+        return self.basis.offsets(self.decode_coefficients(latents, state))
+
+    def still(self) -> Tensor:
+        """The latent [H·C] of a face at rest: of the first of two still frames."""
+        zeros = torch.zeros(1, 2, self.dims.vertices, 3, device=self.latent_mean.device)
+        return self.encode(zeros)[0, 0]
+
+
+def _masked_mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp_min(1)
