@@ -1,0 +1,324 @@
+"""The listening side: microphone → voice activity → recogniser, told as events.
+
+Two threads: one hears and decides when somebody speaks, the other recognises, so that a slow recogniser never lets the
+microphone overflow. Events are emitted from these threads; whoever receives them hands them to his own
+(``loop.call_soon_threadsafe``). While muted it is deaf: half-duplex, so that the avatar does not answer itself.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from demo.microphone import RATE, AudioBlock, Microphone, Recording
+from demo.recognizers import Recognizer
+from demo.voice_activity import (
+    SileroDetector,
+    SpeechAudio,
+    SpeechDetector,
+    SpeechEnded,
+    SpeechEvent,
+    SpeechPaused,
+    SpeechStarted,
+    VoiceActivity,
+    VoiceActivityOptions,
+)
+from streamingtalker.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_TAIL_SECONDS = 0.25  # stays deaf after the avatar fell silent: rooms reverberate
+_RECORDING_GRACE = RATE // 2  # samples after a recording within which an utterance in it has begun, if there is one
+
+
+@dataclass(frozen=True)
+class UserSpeaking:
+    """Somebody has begun to speak."""
+
+    utterance: int  # counts from 1
+    time: float  # monotonic seconds of the first sound, roughly
+
+
+@dataclass(frozen=True)
+class PartialText:
+    """What was understood so far, for the caption."""
+
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """When an utterance was. Times are monotonic seconds."""
+
+    number: int
+    last_speech_sample: int  # position in the microphone's stream
+    last_speech_time: float  # when that sample was captured
+    exact: bool  # measured in the recording that plays; else estimated by voice activity, up to 0.1 s late
+    decided_time: float  # when it was clear that the user has finished
+    text_time: float  # when the text was there
+
+
+@dataclass(frozen=True)
+class FinalText:
+    """What the user said."""
+
+    text: str
+    utterance: Utterance
+
+
+@dataclass(frozen=True)
+class NotUnderstood:
+    """Somebody spoke, but no text came of it."""
+
+    utterance: Utterance
+
+
+@dataclass(frozen=True)
+class RecordingEnded:
+    """A recording is over and all that came of it has been told."""
+
+    path: Path
+    attempts: int  # FinalText and NotUnderstood told while it played
+
+
+@dataclass(frozen=True)
+class ListenerFailed:
+    """Nothing is heard any more; the message is for the user."""
+
+    message: str
+
+
+ListenerEvent = UserSpeaking | PartialText | FinalText | NotUnderstood | RecordingEnded | ListenerFailed
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """For the recognising thread: the utterance is complete."""
+
+    speech_samples: int  # of its audio, before the silence at its end
+    utterance: Utterance
+
+
+@dataclass(frozen=True)
+class _Forget:
+    """For the recognising thread: drop the utterance in progress."""
+
+
+_Work = SpeechStarted | SpeechAudio | SpeechPaused | _Ended | _Forget | RecordingEnded
+
+
+class Listener:
+    """Owns the two threads and, while they run, microphone and recogniser."""
+
+    def __init__(
+        self,
+        microphone: Microphone,
+        recognizer: Recognizer,
+        emit: Callable[[ListenerEvent], None],
+        *,
+        options: VoiceActivityOptions | None = None,
+        detector: SpeechDetector | None = None,
+        tail: float = _TAIL_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``emit`` is called from the listener's threads. ``tail``: seconds it stays deaf after being unmuted."""
+        self._microphone = microphone
+        self._emit = emit
+        self._monotonic = monotonic
+        self._activity = VoiceActivity(detector or SileroDetector(), options)
+        self._mute = _Mute(tail)
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._recogniser = _Recogniser(recognizer, self._work, emit, monotonic)
+        self._threads = [
+            threading.Thread(target=self._guard, args=(self._hear,), name="listener", daemon=True),
+            threading.Thread(target=self._guard, args=(self._recogniser.run,), name="recogniser", daemon=True),
+        ]
+        self._deaf = False
+        self._utterance = 0
+        self._started = 0  # position of the utterance's first sample
+        self._recordings = _RecordingWatch()
+
+    def start(self) -> None:
+        """Open the microphone and listen. Raises DeviceError."""
+        self._microphone.open()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Close the microphone and end both threads; what is being recognised is dropped."""
+        self._microphone.close()
+        self._recogniser.abandon()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def set_muted(self, muted: bool) -> None:
+        """Deaf while the avatar speaks. An utterance in progress is forgotten. From any thread, at any time."""
+        self._mute.set(muted, self._monotonic())
+
+    def _guard(self, body: Callable[[], None]) -> None:
+        """Run a thread's body; its end by an error is told, not swallowed."""
+        try:
+            body()
+        except UserError as error:
+            self._emit(ListenerFailed(str(error)))
+        except Exception as error:
+            log.exception("Listening has failed.")
+            self._emit(ListenerFailed(f"Listening has failed ({error}); restart the demo and look into the log."))
+
+    def _hear(self) -> None:
+        try:
+            for block in self._microphone.blocks():
+                if over := self._recordings.ended(block, self._activity.speaking):
+                    self._work.put(over)
+                if self._mute.at(block.time):
+                    self._fall_deaf()
+                    continue
+                self._deaf = False
+                for event in self._activity.feed(block.pcm, block.position):
+                    self._handle(event, block)
+        finally:
+            self._work.put(None)
+
+    def _fall_deaf(self) -> None:
+        if self._deaf:
+            return
+        self._deaf = True
+        if self._activity.speaking:
+            self._work.put(_Forget())
+        self._activity.reset()
+
+    def _handle(self, event: SpeechEvent, block: AudioBlock) -> None:
+        if isinstance(event, SpeechStarted):
+            self._utterance += 1
+            self._started = event.sample
+            self._emit(UserSpeaking(self._utterance, block.time_of(event.sample)))
+        if isinstance(event, SpeechEnded):
+            self._recordings.utterance_ended()
+            self._work.put(_Ended(event.last_speech_sample - self._started, self._times(event, block)))
+        else:
+            self._work.put(event)
+
+    def _times(self, event: SpeechEnded, block: AudioBlock) -> Utterance:
+        true = block.recording.last_speech_before(event.decided_sample) if block.recording else None
+        last = event.last_speech_sample if true is None else true
+        now = self._monotonic()
+        return Utterance(self._utterance, last, block.time_of(last), true is not None, now, now)
+
+
+class _RecordingWatch:
+    """Knows when a recording is over: past its end and nobody speaks, so nothing more can come of it."""
+
+    def __init__(self) -> None:
+        self._current: Recording | None = None
+        self._told = True
+        self._attempts = 0  # utterances that ended since it began
+
+    def utterance_ended(self) -> None:
+        """An utterance was complete."""
+        self._attempts += 1
+
+    def ended(self, block: AudioBlock, speaking: bool) -> RecordingEnded | None:
+        """Told once for every recording."""
+        if speaking or block.recording is None:
+            return None
+        if self._current is None or block.recording.start != self._current.start:
+            self._current, self._told, self._attempts = block.recording, False, 0
+        if self._told or block.position < self._current.end + _RECORDING_GRACE:
+            return None
+        self._told = True
+        return RecordingEnded(self._current.path, self._attempts)
+
+
+class _Mute:
+    """Whether what was captured at some time is to be heard."""
+
+    def __init__(self, tail: float) -> None:
+        self._tail = tail
+        self._lock = threading.Lock()
+        self._muted = False
+        self._deaf_until = float("-inf")
+
+    def set(self, muted: bool, now: float) -> None:
+        with self._lock:
+            if self._muted and not muted:
+                self._deaf_until = now + self._tail
+            self._muted = muted
+
+    def at(self, captured: float) -> bool:
+        with self._lock:
+            return self._muted or captured <= self._deaf_until
+
+
+class _Recogniser:
+    """The recognising thread: works through what the hearing one leaves it."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        work: "queue.SimpleQueue[_Work | None]",
+        emit: Callable[[ListenerEvent], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._recognizer = recognizer
+        self._work = work
+        self._emit = emit
+        self._monotonic = monotonic
+        self._abandoned = threading.Event()
+        self._utterance = 0
+        self._shown = ""
+        self._new = 0  # samples since the last partial text
+
+    def abandon(self) -> None:
+        """End after what is being done now."""
+        self._abandoned.set()
+
+    def run(self) -> None:
+        while (work := self._work.get()) is not None and not self._abandoned.is_set():
+            match work:
+                case SpeechStarted():
+                    self._begin()
+                    self._feed(work.audio)
+                case SpeechAudio():
+                    self._feed(work.audio)
+                    self._perhaps_show()
+                case SpeechPaused():
+                    self._show()
+                case _Ended():
+                    self._finish(work)
+                case _Forget():
+                    self._recognizer.reset()
+                case RecordingEnded():
+                    self._emit(work)
+
+    def _begin(self) -> None:
+        self._utterance += 1
+        self._recognizer.reset()
+        self._shown, self._new = "", 0
+
+    def _feed(self, audio: np.ndarray) -> None:
+        self._recognizer.feed(audio)
+        self._new += len(audio)
+
+    def _perhaps_show(self) -> None:
+        """A partial text when there is enough new audio and no work waits: it must not delay the final one."""
+        if self._new >= self._recognizer.partial_interval * RATE and self._work.empty():
+            self._show()
+
+    def _show(self) -> None:
+        self._new = 0
+        text = self._recognizer.partial()
+        if text and text != self._shown:
+            self._shown = text
+            self._emit(PartialText(self._utterance, text))
+
+    def _finish(self, ended: _Ended) -> None:
+        text = self._recognizer.finish(ended.speech_samples)
+        utterance = replace(ended.utterance, text_time=self._monotonic())
+        self._emit(FinalText(text, utterance) if text else NotUnderstood(utterance))
