@@ -21,6 +21,7 @@ from demo.messages import (
     PcmChunk,
     Performance,
     ReplyText,
+    SayPhrase,
     SayText,
     TurnEnd,
     UserText,
@@ -29,7 +30,7 @@ from demo.messages import (
     decode,
     encode,
 )
-from demo.openings import Opening, Question, Recording
+from demo.openings import Opening, Phrase, Question, Speech
 from demo.playback import Playback
 from demo.trace import TurnTrace
 from streamingtalker.errors import UserError
@@ -188,7 +189,7 @@ class Client:
         counts = self._frames.counts()
         trace = TurnTrace(
             turn=turn.number,
-            transcript=turn.opening.text if isinstance(turn.opening, Question) else turn.opening.transcript,
+            transcript=turn.opening.transcript,
             reply=turn.end.reply if turn.end else "",
             audio_seconds=turn.samples / turn.welcome.sample_rate,
             frames_generated=turn.frames,
@@ -205,14 +206,22 @@ class Client:
 
 def _messages(turn: int, opening: Opening) -> list[Message]:
     """What tells the server of an opening."""
-    if isinstance(opening, Question):
-        return [UserText(turn, opening.text)]
-    if not isinstance(opening, Recording):
-        return [SayText(turn, opening.text)]
-    pcm = (np.clip(opening.pcm, -1, 1) * 32767).astype("<i2")
+    match opening:
+        case Question():
+            return [UserText(turn, opening.text)]
+        case Phrase():
+            return [SayPhrase(turn, opening.phrase)]
+        case Speech():
+            return _performance(turn, opening)
+        case _:
+            return [SayText(turn, opening.text)]
+
+
+def _performance(turn: int, speech: Speech) -> list[Message]:
+    pcm = (np.clip(speech.pcm, -1, 1) * 32767).astype("<i2")
     pieces = [pcm[start : start + _PIECE] for start in range(0, len(pcm), _PIECE)]
     return [
-        Performance(turn, piece.tobytes(), opening.sample_rate, last=number == len(pieces) - 1)
+        Performance(turn, piece.tobytes(), speech.sample_rate, last=number == len(pieces) - 1)
         for number, piece in enumerate(pieces)
     ]
 

@@ -46,6 +46,14 @@ class SayText:
 
 
 @dataclass(frozen=True)
+class SayPhrase:
+    """Speak one of the persona's set phrases; begins a turn."""
+
+    turn: int
+    phrase: str  # "greeting" or "not_heard"
+
+
+@dataclass(frozen=True)
 class Performance:
     """A piece of recorded speech for the face to perform; the first piece begins the turn."""
 
@@ -123,9 +131,9 @@ class Notice:
     text: str
 
 
-Message = (
-    Hello | UserText | SayText | Performance | Interrupt | Welcome | ReplyText | PcmChunk | FaceFrame | TurnEnd | Notice
-)
+ClientMessage = Hello | UserText | SayText | SayPhrase | Performance | Interrupt
+ServerMessage = Welcome | ReplyText | PcmChunk | FaceFrame | TurnEnd | Notice
+Message = ClientMessage | ServerMessage
 _TYPES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}
 _FIELDS: dict[str, dict[str, Any]] = {name: get_type_hints(cls) for name, cls in _TYPES.items()}
 

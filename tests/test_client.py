@@ -10,7 +10,7 @@ from websockets.asyncio.server import serve
 from demo import messages as m
 from demo.client import ActiveTurn, Client, ServerConnectionError
 from demo.frame_queue import FrameQueue
-from demo.openings import Line, Question, Recording
+from demo.openings import Line, Phrase, Question, Speech
 from demo.playback import Playback, SimulatedSpeaker
 
 VERTICES, FPS, RATE = 3, 30.0, 24_000
@@ -67,14 +67,14 @@ async def _talk(respond, openings, frames=None):
 
 
 def _respond(message):
-    return _answer(message.turn) if isinstance(message, m.UserText | m.SayText) else ()
+    return _answer(message.turn) if isinstance(message, m.UserText | m.SayPhrase) else ()
 
 
 def test_two_questions_are_two_turns_one_after_the_other():
-    received, traces, turns = asyncio.run(_talk(_respond, [Question("Who are you?"), Line("Bye.", transcript="?")]))
-    assert received == [m.Hello(m.PROTOCOL), m.UserText(1, "Who are you?"), m.SayText(2, "Bye.")]
+    received, traces, turns = asyncio.run(_talk(_respond, [Question("Who are you?"), Phrase("not_heard")]))
+    assert received == [m.Hello(m.PROTOCOL), m.UserText(1, "Who are you?"), m.SayPhrase(2, "not_heard")]
     assert [trace.turn for trace in traces] == [1, 2]
-    assert [trace.transcript for trace in traces] == ["Who are you?", "?"]
+    assert [trace.transcript for trace in traces] == ["Who are you?", ""]
     assert traces[0].reply == "Hello there."
     assert traces[0].audio_seconds == pytest.approx(0.4)
     assert traces[0].frames_generated == 12
@@ -124,7 +124,7 @@ def test_a_recording_travels_in_pieces():
         return _answer(message.turn) if message.last else ()
 
     pcm = np.linspace(-1, 1, 60_000, dtype=np.float32)
-    received, _, _ = asyncio.run(_talk(respond, [Recording("speech.wav", pcm, 16_000)]))
+    received, _, _ = asyncio.run(_talk(respond, [Speech("speech.wav", pcm, 16_000)]))
     pieces = received[1:]
     assert [piece.last for piece in pieces] == [False, False, True]
     joined = np.frombuffer(b"".join(piece.pcm for piece in pieces), "<i2") / 32767
