@@ -1,0 +1,262 @@
+"""Reading a corpus in VOCASET's layout, memory-mapped, and batches of it for training.
+
+corpus.json                        fps, avatar, clips (name, voice, style, split, seconds), styles, shape_names
+wav/<name>.wav                     16 kHz mono
+vertices_npy/<name>.npy            float32 [frames, V·3], absolute, metres
+weights_npy/<name>.npy             [frames, 52] ARKit weights; where they are, motion is computed from them and the rig
+phones/<name>.json                 list of {phone, start, end} in seconds
+features/<encoder>/<name>.npy      float16, what the audio encoder's front end makes of the wav; written here
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamingtalker.audio.encoder import SpeechFeatures
+from streamingtalker.audio.files import load_audio
+from streamingtalker.audio.posteriors import DEFAULT_GRID, open_recogniser
+from streamingtalker.config import RATE, AudioDims
+from streamingtalker.errors import UserError
+from streamingtalker.topology import Rig
+from streamingtalker.vqvae import MotionBasis
+
+
+class CorpusError(UserError):
+    """A corpus that is missing, incomplete or damaged."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance."""
+
+    name: str
+    voice: str
+    style: int
+    split: str  # train, val or test
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Phone:
+    """A phone of an utterance, in seconds."""
+
+    phone: str
+    start: float
+    end: float
+
+
+class Corpus:
+    """A corpus on disk."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises CorpusError where there is none or its manifest cannot be read."""
+        self.path = Path(path)
+        manifest = self.path / "corpus.json"
+        try:
+            document = json.loads(manifest.read_text())
+            fields = Clip.__dataclass_fields__
+            self.clips = [Clip(**{name: clip[name] for name in fields}) for clip in document["clips"]]
+            self.fps = int(document["fps"])
+            self.styles = list(document["styles"])
+        except FileNotFoundError as error:
+            raise CorpusError(
+                f"{manifest} does not exist; make a corpus with 'python -m streamingtalker.data.synthetic'."
+            ) from error
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise CorpusError(f"{manifest} cannot be read ({error!r}); make the corpus again.") from error
+
+    def split(self, name: str) -> list[Clip]:
+        """The clips of split ``train``, ``val`` or ``test``."""
+        return [clip for clip in self.clips if clip.split == name]
+
+    def pcm(self, clip: Clip) -> np.ndarray:
+        """float32 [n] at 16 kHz."""
+        pcm, rate = load_audio(self.path / "wav" / f"{clip.name}.wav")
+        if rate != RATE:
+            raise CorpusError(f"wav/{clip.name}.wav has {rate} samples a second, not {RATE}; make the corpus again.")
+        return pcm
+
+    def phones(self, clip: Clip) -> list[Phone]:
+        """In order of time."""
+        return [Phone(**phone) for phone in json.loads((self.path / "phones" / f"{clip.name}.json").read_text())]
+
+    def weights(self, clip: Clip) -> np.ndarray | None:
+        """ARKit weights float32 [frames, S], or None where the corpus has only vertices."""
+        file = self.path / "weights_npy" / f"{clip.name}.npy"
+        return np.load(file).astype(np.float32) if file.exists() else None
+
+    def vertices(self, clip: Clip) -> np.ndarray:
+        """Absolute vertices [frames, V, 3] in metres, memory-mapped."""
+        flat = self._load(self.path / "vertices_npy" / f"{clip.name}.npy")
+        return flat.reshape(len(flat), -1, 3)
+
+    def offsets(self, clip: Clip, rig: Rig) -> np.ndarray:
+        """Offsets [frames, V, 3] from the rig's template in metres."""
+        weights = self.weights(clip)
+        return rig.offsets(weights) if weights is not None else self.vertices(clip) - rig.topology.template
+
+    def coefficients(self, clip: Clip, rig: Rig, basis: MotionBasis) -> Tensor:
+        """The motion in ``basis``, [frames, K]."""
+        weights = self.weights(clip)
+        if weights is None:
+            return basis.coefficients(torch.from_numpy(self.offsets(clip, rig)))
+        shapes = torch.from_numpy(rig.shapes).flatten(1) @ basis.analysis
+        return torch.from_numpy(weights) @ shapes - basis.mean @ basis.analysis
+
+    def features_file(self, clip: Clip, dims: AudioDims) -> Path:
+        """Where the front end's features of a clip are kept."""
+        grid = f"{DEFAULT_GRID.left}-{DEFAULT_GRID.hop}-{DEFAULT_GRID.right}-{DEFAULT_GRID.first_hop}"
+        return self.path / "features" / f"mel{dims.mel_bands}-{grid}-ahead{dims.lookahead}" / f"{clip.name}.npy"
+
+    def features(self, clip: Clip, dims: AudioDims) -> np.ndarray:
+        """Features float16 [columns, bands + classes], memory-mapped. ``extract_features`` makes them."""
+        return self._load(self.features_file(clip, dims))
+
+    def _load(self, file: Path) -> np.ndarray:
+        try:
+            return np.load(file, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise CorpusError(f"{file} cannot be read ({error}); make the corpus again.") from error
+
+
+def extract_features(
+    corpus: Corpus, dims: AudioDims, processes: int = 1, done: Callable[[], None] = lambda: None
+) -> None:
+    """Make the features of every clip that lacks them, with the very windows a stream uses. ``done`` after each."""
+    missing = [clip for clip in corpus.clips if not corpus.features_file(clip, dims).exists()]
+    for _ in range(len(corpus.clips) - len(missing)):
+        done()
+    if processes <= 1:
+        extractor = _Extractor(corpus, dims)
+        for clip in missing:
+            extractor(clip)
+            done()
+        return
+    with ProcessPoolExecutor(processes, initializer=_start_extractor, initargs=(corpus.path, dims)) as pool:
+        for _ in pool.map(_extract, missing, chunksize=4):
+            done()
+
+
+class _Extractor:
+    """One recogniser, many clips."""
+
+    def __init__(self, corpus: Corpus, dims: AudioDims) -> None:
+        self.corpus = corpus
+        self.dims = dims
+        self.stream = SpeechFeatures(dims, corpus.fps, open_recogniser())
+
+    def __call__(self, clip: Clip) -> None:
+        self.stream.reset()
+        pcm = self.corpus.pcm(clip)
+        columns = np.concatenate([self.stream.feed(pcm), self.stream.finish()]).astype(np.float16)
+        file = self.corpus.features_file(clip, self.dims)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        with part.open("wb") as out:
+            np.save(out, columns)
+        part.replace(file)
+
+
+_extractor: _Extractor | None = None  # of a worker process
+
+
+def _start_extractor(path: Path, dims: AudioDims) -> None:
+    global _extractor
+    _extractor = _Extractor(Corpus(path), dims)
+
+
+def _extract(clip: Clip) -> None:
+    assert _extractor is not None
+    _extractor(clip)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One clip, ready for training. T motion frames."""
+
+    clip: Clip
+    coefficients: Tensor  # float32 [T, K]
+    features: np.ndarray  # float16 [columns, …]
+    phones: Tensor  # int64 [T]
+    intervals: tuple[tuple[str, int, int], ...]  # phones with their frames [from, to)
+    latents: Tensor | None = None  # float32 [T, H·C], once stage 1 is over
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips side by side, shorter ones padded with zeros at their end."""
+
+    coefficients: Tensor  # [B, T, K]
+    features: Tensor  # [B, columns, …] float32
+    phones: Tensor  # int64 [B, T]
+    style: Tensor  # one-hot [B, styles]
+    latents: Tensor  # [B, T, H·C]; empty in stage 1
+    mask: Tensor  # [B, T] 1 inside the clip
+
+
+def phone_names(corpus: Corpus) -> list[str]:
+    """All phones of the corpus, sorted."""
+    return sorted({phone.phone for clip in corpus.clips for phone in corpus.phones(clip)})
+
+
+def load_example(
+    corpus: Corpus, clip: Clip, rig: Rig, basis: MotionBasis, dims: AudioDims, names: list[str]
+) -> Example:
+    """A clip with its motion in ``basis``; motion and features cut to the same number of frames."""
+    coefficients = corpus.coefficients(clip, rig, basis)
+    features = corpus.features(clip, dims)
+    frames = min(len(coefficients), len(features) // 3 - dims.lookahead)
+    phones = torch.full((frames,), -1)
+    intervals = []
+    for phone in corpus.phones(clip):
+        first, last = (min(max(round(time * corpus.fps), 0), frames) for time in (phone.start, phone.end))
+        phones[first:last] = names.index(phone.phone)
+        intervals.append((phone.phone, first, last))
+    used = np.array(features[: 3 * (frames + dims.lookahead)])
+    return Example(clip, coefficients[:frames], used, phones, tuple(intervals))
+
+
+def collate(examples: list[Example], styles: int) -> Batch:
+    """Pad to the longest clip."""
+    frames = max(len(example.coefficients) for example in examples)
+    columns = max(len(example.features) for example in examples)
+
+    def padded(tensors: list[Tensor], length: int, fill: float = 0) -> Tensor:
+        out = tensors[0].new_full((len(tensors), length, *tensors[0].shape[1:]), fill)
+        for row, tensor in zip(out, tensors, strict=True):
+            row[: len(tensor)] = tensor
+        return out
+
+    coefficients = [example.coefficients for example in examples]
+    return Batch(
+        coefficients=padded(coefficients, frames),
+        features=padded([torch.from_numpy(example.features).float() for example in examples], columns),
+        phones=padded([example.phones for example in examples], frames, -1),
+        style=torch.eye(styles)[[example.clip.style for example in examples]],
+        latents=padded(
+            [c[:, :0] if e.latents is None else e.latents for c, e in zip(coefficients, examples, strict=True)], frames
+        ),
+        mask=padded([torch.ones(len(c)) for c in coefficients], frames),
+    )
+
+
+def batches(examples: list[Example], styles: int, frames: int, seed: int) -> Iterator[Batch]:
+    """Endless shuffled batches of about ``frames`` frames, of clips of similar length."""
+    random = np.random.default_rng(seed)
+    while True:
+        lengths = np.array([len(example.coefficients) for example in examples])
+        order = np.argsort(lengths + random.uniform(0, 30, len(lengths)))
+        groups: list[list[int]] = [[]]
+        for index in order:
+            if groups[-1] and (len(groups[-1]) + 1) * lengths[index] > frames:
+                groups.append([])
+            groups[-1].append(int(index))
+        random.shuffle(groups)
+        for group in groups:
+            yield collate([examples[index] for index in group], styles)

@@ -1,0 +1,387 @@
+"""Synthetic speakers whose phone times are known: the tools that speak the training corpus.
+
+Each engine is a program or library of its own (hibari, flite, espeak-ng, festival), used only to make data. Their
+labels are early or late against the sound by a constant, found by ``python -m streamingtalker.data.calibrate`` and
+taken off here, so that the times of a :class:`Speech` are those of the sound.
+"""
+
+import ctypes
+import ctypes.util
+import functools
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import soundfile
+
+from streamingtalker.data.phones import SILENCE, Phone, from_cmu, from_ipa, merge_silences, share_out, with_stress
+from streamingtalker.errors import UserError
+
+
+class SpeakerError(UserError):
+    """A synthesizer that the corpus needs is not installed or does not work."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How an utterance is spoken."""
+
+    pace: float = 1.0  # 1.2 is a fifth faster
+    pitch: float = 1.0  # factor on the fundamental frequency, where the engine can
+    seed: int = 0  # of the engine's own noise, where it has some
+
+
+@dataclass(frozen=True)
+class Speech:
+    """An utterance and its phones, which follow one another from its first sample to its last."""
+
+    pcm: np.ndarray  # float32 [samples], in [-1, 1]
+    rate: int  # samples per second
+    phones: tuple[Phone, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.pcm) / self.rate
+
+
+class Engine(Protocol):
+    """A synthesizer with one voice. ``speak`` gives labels as the engine says them, not calibrated."""
+
+    def speak(self, text: str, manner: Manner) -> Speech:
+        """The spoken ``text``. Raises SpeakerError where the engine is not there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A voice of the corpus."""
+
+    name: str
+    engine: str  # key of ENGINES
+    engine_voice: str  # what the engine calls it
+    label_offset: float  # seconds by which the engine's labels come later than the sound at pace 1
+    share: float = 0.0  # of the training minutes; 0 for a voice never trained on
+    split: str = "train"  # where the voice is new: "val" and "test" voices occur in that split alone
+
+    def label_offset_at(self, pace: float) -> float:
+        """Seconds by which labels come later than the sound. espeak's grow with the speech, the others' do not."""
+        return self.label_offset / pace if self.engine == "espeak" else self.label_offset
+
+
+VOICES: tuple[Voice, ...] = (
+    Voice("hibari", "hibari", "heart", 0.055, share=0.36),
+    Voice("slt", "flite", "slt", -0.008, share=0.13),
+    Voice("awb", "flite", "awb", 0.0, share=0.13),
+    Voice("kal", "flite", "kal16", -0.001, share=0.10),
+    Voice("espeakus", "espeak", "en-us", 0.038, share=0.03),
+    Voice("espeakgb", "espeak", "en", 0.038, share=0.02),
+    Voice("espeakrp", "espeak", "en-gb-x-rp+m3", 0.038, share=0.02),
+    Voice("annie", "espeak", "en-us+Annie", 0.038, share=0.03),
+    Voice("steph", "espeak", "en-us+steph", 0.038, share=0.03),
+    Voice("linda", "espeak", "en+linda", 0.038, share=0.02),
+    Voice("belinda", "espeak", "en-us+belinda", 0.038, share=0.03),
+    Voice("michael", "espeak", "en-us+michael", 0.038, share=0.03),
+    Voice("adam", "espeak", "en-us+adam", 0.038, share=0.03),
+    Voice("max", "espeak", "en-us+max", 0.038, share=0.02),
+    Voice("quincy", "espeak", "en-us+quincy", 0.038, share=0.02),
+    Voice("ked", "festival", "voice_ked_diphone", -0.002, split="val"),
+    Voice("rms", "flite", "rms", -0.003, split="test"),
+)
+
+
+class Speaker:
+    """A voice that speaks with calibrated phone times."""
+
+    def __init__(self, voice: Voice) -> None:
+        self.voice = voice
+        self._engine = ENGINES[voice.engine](voice.engine_voice)
+
+    def speak(self, text: str, manner: Manner = Manner(), *, calibrated: bool = True) -> Speech:
+        """``text`` as sound and phones with stress. Raises SpeakerError where the voice's engine is not installed."""
+        speech = self._engine.speak(text, manner)
+        shift = -self.voice.label_offset_at(manner.pace) if calibrated else 0.0
+        phones = with_stress(speech.phones, " ".join(_pronunciation(text)))
+        return Speech(speech.pcm, speech.rate, _cover(phones, shift, speech.seconds))
+
+
+def find_voice(name: str) -> Voice:
+    """The voice of that name. Raises SpeakerError where there is none."""
+    for voice in VOICES:
+        if voice.name == name:
+            return voice
+    raise SpeakerError(f"There is no voice {name!r}; choose one of {', '.join(voice.name for voice in VOICES)}.")
+
+
+@functools.cache
+def speaker(name: str) -> Speaker:
+    """The speaker with that voice, loaded once in a process."""
+    return Speaker(find_voice(name))
+
+
+def _cover(phones: Sequence[Phone], shift: float, seconds: float) -> tuple[Phone, ...]:
+    """``phones`` moved by ``shift``, cut to [0, seconds] and with silence where none of them sounds."""
+    moved = [phone.moved(shift) for phone in phones]
+    cut = [Phone(p.name, max(p.start, 0.0), min(p.end, seconds), p.stress) for p in moved]
+    head = Phone(SILENCE, 0.0, min(cut[0].start, seconds))
+    tail = Phone(SILENCE, max(cut[-1].end, 0.0), seconds)
+    return tuple(merge_silences([head, *cut, tail]))
+
+
+class HibariEngine:
+    """The neural voice of the program itself, its duration tensor made an output of the graph."""
+
+    DURATIONS = "/Clip_output_0"  # float [1, ids], proportional to the time each id takes
+    MARKS = "ˈˌ"
+    PUNCTUATION = ';:,.!?—…"()“”'
+    SHORTEST_PAUSE = 0.09  # seconds; a shorter gap between words is no silence
+
+    def __init__(self, voice: str) -> None:
+        import onnx
+        import onnxruntime
+
+        self._tts = _hibari()
+        model = onnx.load(self._tts.model_path)
+        model.graph.output.append(onnx.helper.make_tensor_value_info(self.DURATIONS, onnx.TensorProto.FLOAT, None))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def speak(self, text: str, manner: Manner) -> Speech:
+        """Its sentences one after another. Its pitch is fixed."""
+        rng = np.random.default_rng(manner.seed)
+        pieces: list[np.ndarray] = []
+        phones: list[Phone] = []
+        at = 0.0
+        for pronunciation in _pronunciation(text):
+            pcm, spoken = self._sentence(pronunciation, manner.pace, rng)
+            phones += [phone.moved(at) for phone in spoken]
+            pieces.append(pcm)
+            at += len(pcm) / self._tts.sample_rate
+        return Speech(np.concatenate(pieces), self._tts.sample_rate, tuple(merge_silences(phones)))
+
+    def _sentence(self, pronunciation: str, pace: float, rng: np.random.Generator) -> tuple[np.ndarray, list[Phone]]:
+        from hibari import dsp
+
+        known = [symbol for symbol in pronunciation if symbol in self._tts.vocab]
+        ids = np.asarray([[0, *(self._tts.vocab[symbol] for symbol in known), 0]], np.int64)
+        outputs = self._session.run(None, {"ids": ids, "speed": np.asarray([pace], np.float32)})
+        pcm = dsp.synth(*(output[0] for output in outputs[:6]), rng)
+        durations = outputs[6].reshape(-1)[: ids.size]
+        edges = np.concatenate([[0], np.cumsum(durations)]) * (len(pcm) / self._tts.sample_rate / durations.sum())
+        return pcm, self._phones(known, edges)
+
+    def _phones(self, symbols: Sequence[str], edges: np.ndarray) -> list[Phone]:
+        """Phones of ``symbols``; edges [symbols + 3] bound the opening pad, each symbol and the closing pad."""
+        phones = [Phone(SILENCE, 0.0, edges[1])]
+        for index, symbol in enumerate(symbols):
+            start, end = float(edges[index + 1]), float(edges[index + 2])
+            if symbol in self.PUNCTUATION or symbol == " ":
+                phones.append(Phone(SILENCE, start, end))
+            elif names := from_ipa(symbol):
+                begun = phones[-1].end  # a stress mark's time goes to the phone it marks
+                phones += share_out(names, begun, end)
+        phones.append(Phone(SILENCE, phones[-1].end, float(edges[-1])))
+        return _without_short_pauses(merge_silences(phones), self.SHORTEST_PAUSE)
+
+
+class FliteEngine:
+    """Carnegie Mellon's small synthesizer, as a program."""
+
+    NEUTRAL_PITCH: ClassVar = {"kal16": 105.0}  # Hz; the diphone voice takes a mean, the others a factor
+
+    def __init__(self, voice: str) -> None:
+        self._voice = voice
+        self._program = _program("flite", "flite")
+
+    def speak(self, text: str, manner: Manner) -> Speech:
+        """Raises SpeakerError where the program fails."""
+        pitch = (
+            f"int_f0_target_mean={self.NEUTRAL_PITCH[self._voice] * manner.pitch:.1f}"
+            if self._voice in self.NEUTRAL_PITCH
+            else f"f0_shift={manner.pitch:.3f}"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            wav = Path(folder, "speech.wav")
+            stretch = f"duration_stretch={1 / manner.pace:.3f}"
+            command = [self._program, "-voice", self._voice, "--setf", stretch, "--setf", pitch, "-psdur"]
+            printed = _run([*command, "-t", text, "-o", str(wav)])
+            pcm, rate = soundfile.read(wav, dtype="float32")
+        ends = [entry.rsplit(":", 1) for entry in printed.split() if ":" in entry]
+        return Speech(pcm, rate, _from_ends([(name, float(end)) for name, end in ends], manner.pace))
+
+
+class FestivalEngine:
+    """Edinburgh's synthesizer, as a program."""
+
+    def __init__(self, voice: str) -> None:
+        self._voice = voice
+        self._program = _program("festival", "festival festvox-kdlpc16k")
+
+    def speak(self, text: str, manner: Manner) -> Speech:
+        """Raises SpeakerError where the program or the voice is missing."""
+        with tempfile.TemporaryDirectory() as folder:
+            wav, labels, script = Path(folder, "speech.wav"), Path(folder, "phones"), Path(folder, "script.scm")
+            script.write_text(
+                f"({self._voice})\n(Parameter.set 'Duration_Stretch {1 / manner.pace:.3f})\n"
+                f"(set! spoken (utt.synth (Utterance Text {json.dumps(text)})))\n"
+                f'(utt.save.wave spoken "{wav}" \'riff)\n(utt.save.segs spoken "{labels}")\n'
+            )
+            _run([self._program, "-b", str(script)])
+            if not wav.is_file():
+                raise SpeakerError(f"festival has no {self._voice}; install it with 'apt install festvox-kdlpc16k'.")
+            pcm, rate = soundfile.read(wav, dtype="float32")
+            lines = [line.split() for line in labels.read_text().splitlines()]
+        return Speech(pcm, rate, _from_ends([(line[2], float(line[0])) for line in lines if len(line) == 3]))
+
+
+class EspeakEngine:
+    """espeak-ng through its library, which alone reports when each phoneme sounds."""
+
+    SYNCHRONOUS, PHONEME_EVENTS, PHONEMES_IN_IPA, PHONEME, UTF8 = 2, 1, 2, 7, 1
+    RATE, PITCH = 1, 3
+    WORDS_PER_MINUTE, NEUTRAL_PITCH = 165, 50
+
+    def __init__(self, voice: str) -> None:
+        self._voice = voice
+
+    def speak(self, text: str, manner: Manner) -> Speech:
+        """Raises SpeakerError where the library or the voice is missing."""
+        library, rate = _espeak()
+        if library.espeak_SetVoiceByName(self._voice.encode()) != 0:
+            raise SpeakerError(f"espeak-ng has no voice {self._voice!r}; install a newer espeak-ng-data.")
+        library.espeak_SetParameter(self.RATE, round(self.WORDS_PER_MINUTE * manner.pace), 0)
+        library.espeak_SetParameter(self.PITCH, round(np.clip(self.NEUTRAL_PITCH * manner.pitch, 5, 95)), 0)
+        pcm, events = _espeak_collect(library, text.encode())
+        seconds = len(pcm) / rate
+        starts = [start for start, _ in events] + [seconds]
+        phones = [Phone(SILENCE, 0.0, starts[0])]
+        for (start, symbols), end in zip(events, starts[1:], strict=True):
+            names = from_ipa(re.sub(r"\(.*?\)", "", symbols)) or [SILENCE]
+            phones += share_out(names, start, max(start, end))
+        return Speech(pcm.astype(np.float32) / 32768, rate, tuple(merge_silences(phones)))
+
+
+ENGINES: dict[str, Any] = {
+    "hibari": HibariEngine,
+    "flite": FliteEngine,
+    "festival": FestivalEngine,
+    "espeak": EspeakEngine,
+}
+
+
+@functools.cache
+def _hibari() -> Any:  # noqa: ANN401 - the library is untyped
+    import hibari
+
+    return hibari.Hibari()
+
+
+@functools.lru_cache(maxsize=64)
+def _pronunciation(text: str) -> tuple[str, ...]:
+    return tuple(_hibari().phonemize(text))
+
+
+def _without_short_pauses(phones: Sequence[Phone], shortest: float) -> list[Phone]:
+    """The phones with each inner pause shorter than ``shortest`` seconds given to its neighbours by halves."""
+    kept: list[Phone] = []
+    begun: float | None = None
+    for index, phone in enumerate(phones):
+        inner = 0 < index < len(phones) - 1
+        if inner and phone.name == SILENCE and phone.seconds < shortest:
+            begun = (phone.start + phone.end) / 2
+            kept[-1] = Phone(kept[-1].name, kept[-1].start, begun, kept[-1].stress)
+        else:
+            kept.append(phone if begun is None else Phone(phone.name, begun, phone.end, phone.stress))
+            begun = None
+    return kept
+
+
+def _from_ends(named_ends: Sequence[tuple[str, float]], pace: float = 1.0) -> tuple[Phone, ...]:
+    phones, at = [], 0.0
+    for name, end in named_ends:
+        phones.append(Phone(from_cmu(name), at, end))
+        at = end
+    return tuple(merge_silences(phones))
+
+
+def _program(name: str, package: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise SpeakerError(f"The program {name} is not installed; install it with 'apt install {package}'.")
+    return path
+
+
+def _run(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode != 0:
+        raise SpeakerError(f"{command[0]} failed ({done.stderr.strip()[-200:]}); try the command by hand.")
+    return done.stdout
+
+
+class _EspeakId(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class _EspeakEvent(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # milliseconds
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _EspeakId),
+    )
+
+
+_EspeakCallback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_EspeakEvent)
+)
+
+
+@functools.cache
+def _espeak() -> tuple[Any, int]:
+    """espeak-ng's library, initialised once in a process, and its sample rate."""
+    path = ctypes.util.find_library("espeak-ng")
+    if path is None:
+        raise SpeakerError("The library espeak-ng is not installed; install it with 'apt install espeak-ng'.")
+    library = ctypes.CDLL(path)
+    options = EspeakEngine.PHONEME_EVENTS | EspeakEngine.PHONEMES_IN_IPA
+    rate = library.espeak_Initialize(EspeakEngine.SYNCHRONOUS, 0, None, options)
+    if rate <= 0:
+        raise SpeakerError("espeak-ng does not start; install its data with 'apt install espeak-ng-data'.")
+    return library, rate
+
+
+def _espeak_collect(library: Any, text: bytes) -> tuple[np.ndarray, list[tuple[float, str]]]:  # noqa: ANN401
+    """int16 samples of ``text`` and (seconds, IPA symbols) of each phoneme event."""
+    pieces: list[np.ndarray] = []
+    events: list[tuple[float, str]] = []
+
+    def collect(samples: Any, count: int, event: Any) -> int:  # noqa: ANN401 - ctypes pointers
+        if samples and count:
+            pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        index = 0
+        while event[index].type:
+            if event[index].type == EspeakEngine.PHONEME:
+                events.append((event[index].audio_position / 1000, event[index].id.string.decode("utf-8", "ignore")))
+            index += 1
+        return 0
+
+    callback = _EspeakCallback(collect)
+    library.espeak_SetSynthCallback(callback)
+    library.espeak_Synth(text, len(text) + 1, 0, 1, 0, EspeakEngine.UTF8, None, None)
+    library.espeak_Synchronize()
+    return np.concatenate(pieces), events
