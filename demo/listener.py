@@ -154,9 +154,14 @@ class Listener:
         """Close the microphone and end both threads; what is being recognised is dropped."""
         self._microphone.close()
         self._recogniser.abandon()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
+        self.join()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is heard any more, ``timeout`` seconds a thread at most; whether it is so."""
+        running = [thread for thread in self._threads if thread.ident and thread is not threading.current_thread()]
+        for thread in running:
+            thread.join(timeout)
+        return not any(thread.is_alive() for thread in running)
 
     def set_muted(self, muted: bool) -> None:
         """Deaf while the avatar speaks. An utterance in progress is forgotten. From any thread, at any time."""
@@ -171,6 +176,7 @@ class Listener:
         except Exception as error:
             log.exception("Listening has failed.")
             self._emit(ListenerFailed(f"Listening has failed ({error}); restart the demo and look into the log."))
+            self._microphone.close()
 
     def _hear(self) -> None:
         try:

@@ -93,7 +93,7 @@ class VoskRecognizer:
 
     def partial(self) -> str:
         """What was said so far."""
-        return " ".join([*self._parts, _words(json.loads(self._recognizer.PartialResult())["partial"])]).strip()
+        return " ".join([*self._parts, _words(json.loads(self._recognizer.PartialResult()).get("partial", ""))]).strip()
 
     def finish(self, speech_samples: int | None = None) -> str:
         """The whole text, empty where nothing was understood; then begin anew."""

@@ -1,0 +1,256 @@
+import queue
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo.devices import DeviceError
+from demo.listener import (
+    FinalText,
+    Listener,
+    ListenerFailed,
+    NotUnderstood,
+    PartialText,
+    RecordingEnded,
+    UserSpeaking,
+)
+from demo.microphone import BLOCK, RATE, AudioBlock, WavMicrophone
+from demo.models import ModelError, ModelStore
+from demo.recognizers import WhisperRecognizer
+from demo.voice_activity import VoiceActivityOptions
+from streamingtalker.audio import load_audio
+from tests.test_microphone import ManualClock, write
+
+QUESTIONS = Path(__file__).parent.parent / "assets" / "questions"
+WHO, FRANCE = QUESTIONS / "who_are_you.wav", QUESTIONS / "capital_of_france.wav"
+
+
+class Timetable(ManualClock):
+    """A manual clock that does things at given times, in the thread that waits."""
+
+    def __init__(self):
+        super().__init__()
+        self.actions = []
+
+    def at(self, seconds, action):
+        self.actions.append((100.0 + seconds, action))
+        self.actions.sort(key=lambda item: item[0])
+
+    def wait_until(self, due):
+        while self.actions and self.actions[0][0] <= due:
+            self.actions.pop(0)[1]()
+        super().wait_until(due)
+
+
+class Scribe:
+    """A recogniser that answers with how much it heard."""
+
+    name = "scribe"
+    partial_interval = 0.2
+
+    def __init__(self, answer=lambda samples: f"{samples / RATE:.1f} seconds"):
+        self.answer = answer
+        self.calls = []
+        self.reset()
+
+    def feed(self, pcm):
+        self.heard += len(pcm)
+
+    def partial(self):
+        self.calls.append("partial")
+        return self.answer(self.heard)
+
+    def finish(self, speech_samples=None):
+        self.calls.append("finish")
+        text = self.answer(speech_samples)
+        self.reset()
+        return text
+
+    def reset(self):
+        self.heard = 0
+
+
+class Stage:
+    """A listener on recordings in virtual time."""
+
+    def __init__(self, recognizer=None, **options):
+        self.clock = Timetable()
+        self.microphone = WavMicrophone(monotonic=self.clock.monotonic, wait_until=self.clock.wait_until)
+        self.recognizer = recognizer or Scribe()
+        self.events = []
+        self.listener = Listener(
+            self.microphone, self.recognizer, self.events.append, monotonic=self.clock.monotonic, **options
+        )
+
+    def run(self, seconds):
+        """All events of that much virtual time."""
+        self.clock.at(seconds, self.microphone.close)
+        self.listener.start()
+        assert self.listener.join(timeout=60)
+        return self.events
+
+    def of(self, *kinds):
+        return [event for event in self.events if isinstance(event, kinds)]
+
+
+def test_a_question_becomes_text_timed_by_its_true_last_sample():
+    stage = Stage()
+    stage.microphone.play(WHO)
+    stage.run(5.0)
+    (final,) = stage.of(FinalText)
+    recording_start = 0.4
+    true_end = 100.0 + recording_start + len(load_audio(WHO)[0]) / RATE - 0.3
+    utterance = final.utterance
+    assert utterance.exact
+    assert utterance.last_speech_time == pytest.approx(true_end, abs=0.04)
+    assert utterance.last_speech_time == pytest.approx(100 + utterance.last_speech_sample / RATE)
+    assert 0.45 < utterance.decided_time - utterance.last_speech_time < 0.62
+    assert utterance.text_time >= utterance.decided_time
+    (speaking,) = stage.of(UserSpeaking)
+    assert speaking.time == pytest.approx(100.4, abs=0.2)
+    assert stage.events.index(speaking) < stage.events.index(final)
+    assert stage.of(RecordingEnded) == [RecordingEnded(WHO, 1)]
+    assert stage.events[-1] == stage.of(RecordingEnded)[0]
+
+
+def test_questions_follow_one_another():
+    stage = Stage()
+    for path in (WHO, FRANCE, WHO):
+        stage.microphone.play(path)
+    stage.run(12.0)
+    assert [event.utterance.number for event in stage.of(FinalText)] == [1, 2, 3]
+    assert [event.path for event in stage.of(RecordingEnded)] == [WHO, FRANCE, WHO]
+    assert all(event.utterance.exact for event in stage.of(FinalText))
+
+
+def test_the_first_pause_is_used_to_recognise_before_the_end_is_certain():
+    stage = Stage()
+    stage.microphone.play(WHO)
+    stage.run(5.0)
+    assert stage.recognizer.calls[-2:] == ["partial", "finish"]
+
+
+def test_silence_and_noise_give_nothing(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE)
+    stage = Stage()
+    stage.microphone.play(write(tmp_path / "noise.wav", noise))
+    assert stage.run(6.0) == [RecordingEnded(tmp_path / "noise.wav", 0)]
+
+
+def test_speech_without_text_is_told():
+    stage = Stage(Scribe(lambda samples: ""))
+    stage.microphone.play(WHO)
+    stage.run(5.0)
+    (event,) = stage.of(NotUnderstood)
+    assert event.utterance.number == 1
+    assert not stage.of(FinalText, PartialText)
+    assert stage.of(RecordingEnded) == [RecordingEnded(WHO, 1)]
+
+
+def test_while_muted_it_is_deaf():
+    stage = Stage()
+    stage.listener.set_muted(True)
+    stage.microphone.play(FRANCE)
+    assert stage.run(5.0) == [RecordingEnded(FRANCE, 0)]
+
+
+def test_muting_in_the_middle_forgets_the_utterance():
+    stage = Stage()
+    stage.microphone.play(FRANCE)
+    stage.clock.at(1.6, lambda: stage.listener.set_muted(True))
+    stage.run(5.0)
+    assert stage.of(UserSpeaking) and not stage.of(FinalText, NotUnderstood)
+
+
+def test_after_unmuting_it_stays_deaf_for_the_reverberation_and_then_hears():
+    stage = Stage(tail=0.5)
+    stage.listener.set_muted(True)
+    stage.microphone.play(WHO)  # heard from 0.7 s to 1.3 s
+    stage.clock.at(1.0, lambda: stage.listener.set_muted(False))
+    stage.clock.at(3.0, lambda: stage.microphone.play(FRANCE))
+    stage.run(8.0)
+    (final,) = stage.of(FinalText)
+    assert final.utterance.last_speech_time > 103
+
+
+def test_the_avatars_own_voice_starts_no_turn(tmp_path):
+    """The avatar speaks from 1 s to 4 s and its voice is in the microphone; the user asks afterwards."""
+    voice = np.tile(load_audio(FRANCE)[0], 2) * 0.3
+    stage = Stage()
+    stage.microphone.play(write(tmp_path / "echo.wav", voice))
+    stage.clock.at(0.3, lambda: stage.listener.set_muted(True))
+    stage.clock.at(0.4 + len(voice) / RATE, lambda: stage.listener.set_muted(False))
+    stage.clock.at(7.0, lambda: stage.microphone.play(WHO))
+    stage.run(12.0)
+    (final,) = stage.of(FinalText)
+    assert final.utterance.last_speech_time > 107
+
+
+def test_a_slow_recogniser_does_not_hold_up_hearing():
+    release = threading.Event()
+
+    def answer(samples):
+        assert release.wait(timeout=30)
+        return "at last"
+
+    stage = Stage(Scribe(answer))
+    for path in (WHO, FRANCE):
+        stage.microphone.play(path)
+    stage.clock.at(7.9, release.set)
+    stage.run(8.0)
+    assert [event.text for event in stage.of(FinalText)] == ["at last", "at last"]
+
+
+def test_a_lost_microphone_is_told():
+    class Unplugged(WavMicrophone):
+        def blocks(self):
+            yield AudioBlock(np.zeros(BLOCK, np.float32), 0, 0.0)
+            raise DeviceError("The microphone 'Headset' is gone; plug it in again and restart the demo.")
+
+    events = []
+    listener = Listener(Unplugged(), Scribe(), events.append)
+    listener.start()
+    assert listener.join(timeout=10)
+    assert events == [ListenerFailed("The microphone 'Headset' is gone; plug it in again and restart the demo.")]
+
+
+def test_a_broken_recogniser_is_told_and_logged(caplog):
+    def answer(samples):
+        raise RuntimeError("out of memory")
+
+    stage = Stage(Scribe(answer))
+    stage.microphone.play(WHO)
+    stage.run(5.0)
+    (failed,) = stage.of(ListenerFailed)
+    assert "out of memory" in failed.message
+    assert "RuntimeError" in caplog.text
+
+
+def test_stopping_ends_both_threads_at_any_time():
+    events = queue.SimpleQueue()
+    listener = Listener(WavMicrophone(), Scribe(), events.put)
+    listener.start()
+    listener.stop()
+    assert listener.join(timeout=0)
+    listener.stop()
+
+
+def test_end_silence_is_the_users_setting():
+    stage = Stage(options=VoiceActivityOptions(end_silence_ms=960))
+    stage.microphone.play(WHO)
+    stage.run(5.0)
+    (final,) = stage.of(FinalText)
+    assert 0.93 < final.utterance.decided_time - final.utterance.last_speech_time < 1.1
+
+
+def test_whisper_hears_the_bundled_questions_in_the_stream():
+    try:
+        recognizer = WhisperRecognizer(ModelStore().path("whisper-tiny-en"), threads=1)
+    except ModelError as error:
+        pytest.skip(str(error))
+    stage = Stage(recognizer)
+    for path in (WHO, FRANCE):
+        stage.microphone.play(path)
+    stage.run(8.0)
+    assert [event.text for event in stage.of(FinalText)] == ["Who are you?", "What is the capital of France?"]
