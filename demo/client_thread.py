@@ -1,0 +1,171 @@
+"""The client thread: hears the user, takes the turns, and keeps the status the screen shows."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+from demo.client import ActiveTurn, Client
+from demo.frame_queue import FrameQueue
+from demo.listener import Listener, ListenerEvent, PartialText, UserSpeaking
+from demo.messages import Notice, Welcome
+from demo.microphone import Microphone, SoundDeviceMicrophone, WavMicrophone
+from demo.models import ModelStore
+from demo.openings import Opening, overheard, performed, recorded, said, typed
+from demo.playback import Playback
+from demo.recognizers import choose_recognizer
+from demo.settings import Settings
+from demo.stage import SyncMeter
+from demo.status import Status
+from demo.trace import SessionTrace, TurnTrace
+from demo.voice_activity import VoiceActivityOptions
+
+log = logging.getLogger(__name__)
+
+_REST_SECONDS = 1.0  # the face comes to rest before a scripted session ends
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the client thread shares with the render thread."""
+
+    playback: Playback
+    frames: FrameQueue
+    meter: SyncMeter
+
+
+class ClientThread(threading.Thread):
+    """Runs one session: connects to the server, listens if it has to, takes turn after turn.
+
+    ``wait_for_server`` returns the server's address once it answers. ``over`` is set when nothing more comes; ``error``
+    then says whether something went wrong.
+    """
+
+    def __init__(self, settings: Settings, shared: Shared, wait_for_server: Callable[[], str], started: float) -> None:
+        super().__init__(name="client", daemon=True)
+        self.status = Status(notice="Starting …")
+        self.trace = SessionTrace()
+        self.over = threading.Event()
+        self.error: BaseException | None = None
+        self._settings = settings
+        self._shared = shared
+        self._wait_for_server = wait_for_server
+        self._started = started
+        self._microphone: Microphone | None = None
+        self._listener: Listener | None = None
+        self._events: asyncio.Queue[ListenerEvent] = asyncio.Queue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._session: asyncio.Task[None] | None = None
+
+    def run(self) -> None:
+        """The thread's body."""
+        try:
+            asyncio.run(self._main())
+        except asyncio.CancelledError:
+            log.info("The session was ended.")
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.over.set()
+
+    def stop(self) -> None:
+        """End the session from another thread, and wait for it."""
+        self._shared.frames.close()
+        if self._loop is not None and self._session is not None and not self.over.is_set():
+            self._loop.call_soon_threadsafe(self._session.cancel)
+        self.join()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._session = asyncio.current_task()
+        openings = self._openings()
+        ready = asyncio.gather(asyncio.to_thread(self._wait_for_server), asyncio.to_thread(self._start_listening))
+        try:
+            url, _ = await ready
+            client = Client(
+                self._shared.playback,
+                self._shared.frames,
+                on_turn=self._begin_turn,
+                on_trace=self._end_turn,
+                on_notice=self._notice,
+            )
+            await client.run(url, openings, self._welcome)
+            await asyncio.sleep(_REST_SECONDS)
+        finally:
+            if self._listener is not None:
+                await asyncio.to_thread(self._listener.stop)
+
+    def _openings(self) -> Callable[[], AsyncIterator[Opening]]:
+        """Where this session's turns come from; sets up the microphone if from there."""
+        settings = self._settings
+        if settings.say is not None:
+            text = settings.say
+            return lambda: said(text)
+        if settings.speech is not None:
+            path = settings.speech
+            return lambda: performed(path)
+        if settings.text:
+            return lambda: typed(settings.text)
+        if settings.question:
+            microphone = WavMicrophone()
+            self._microphone = microphone
+            return lambda: recorded(settings.question, microphone.play, self._events)
+        self._microphone = SoundDeviceMicrophone(settings.input_device)
+        return lambda: overheard(self._events)
+
+    def _start_listening(self) -> None:
+        """Load the recogniser and open the microphone, where the session needs them."""
+        if self._microphone is None:
+            return
+        recognizer = choose_recognizer(self._settings, ModelStore(), self._notice_from_thread)
+        self.trace.engines["stt"] = recognizer.name
+        options = VoiceActivityOptions(end_silence_ms=self._settings.end_silence_ms)
+        self._listener = Listener(self._microphone, recognizer, self._heard_from_thread, options=options)
+        self._listener.start()
+
+    def _welcome(self, welcome: Welcome) -> None:
+        self.trace.engines |= welcome.engines
+        self.trace.cold_start_s = time.monotonic() - self._started
+        self.status = replace(self.status, listening=self._listener is not None, notice="")
+        log.info("Ready after %.1f s: %s", self.trace.cold_start_s, self.trace.engines)
+
+    def _begin_turn(self, turn: ActiveTurn) -> None:
+        self._mute(True)
+        user = turn.opening.transcript
+        log.info("Turn %d: %s", turn.number, user or type(turn.opening).__name__)
+        self.status = replace(self.status, listening=False, hearing=False, user=user, turn=turn)
+
+    def _end_turn(self, trace: TurnTrace) -> None:
+        trace.av_offset_ms = self._shared.meter.summary().as_trace()
+        self.trace.turns.append(trace)
+        log.info("Answer %d (%.1f s): %s", trace.turn, trace.audio_seconds, trace.reply)
+        self.status = replace(self.status, listening=self._listener is not None, user="", turn=None, notice="")
+        self._mute(False)
+
+    def _mute(self, muted: bool) -> None:
+        """While the avatar has the turn it must not hear itself."""
+        if self._listener is not None:
+            self._listener.set_muted(muted)
+
+    def _notice(self, notice: Notice) -> None:
+        log.log(_LEVELS.get(notice.level, logging.INFO), notice.text)
+        self.status = replace(self.status, notice=notice.text)
+
+    def _notice_from_thread(self, notice: Notice) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._notice, notice)
+
+    def _heard_from_thread(self, event: ListenerEvent) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._heard, event)
+
+    def _heard(self, event: ListenerEvent) -> None:
+        if isinstance(event, UserSpeaking):
+            self.status = replace(self.status, hearing=True, user="")
+        elif isinstance(event, PartialText):
+            self.status = replace(self.status, user=event.text)
+        else:
+            self._events.put_nowait(event)

@@ -1,0 +1,35 @@
+"""What the conversation is doing, as the screen shows it."""
+
+from dataclasses import dataclass
+
+from demo.client import ActiveTurn
+from demo.clock import PlaybackTime
+from demo.overlay import Captions
+
+
+@dataclass(frozen=True)
+class Status:
+    """One moment of the conversation. The client thread replaces it, the render thread reads it."""
+
+    listening: bool = False  # the microphone is open and not muted
+    hearing: bool = False  # somebody speaks into it
+    user: str = ""  # what the user said, or seems to be saying
+    turn: ActiveTurn | None = None  # the avatar's turn, if it has it
+    notice: str = ""  # a line for the operator
+
+    def captions(self, now: PlaybackTime) -> Captions:
+        """What the overlay says at the moment ``now`` of the loudspeaker."""
+        reply = ""
+        if self._speaks(now) and self.turn is not None:
+            reply = self.turn.caption_at(now.seconds)
+        return Captions(self._state(now), self.user, reply, self.notice)
+
+    def _state(self, now: PlaybackTime) -> str:
+        if self.turn is not None:
+            return "speaking" if self._speaks(now) else "thinking"
+        if self.hearing:
+            return "hearing"
+        return "listening" if self.listening else "idle"
+
+    def _speaks(self, now: PlaybackTime) -> bool:
+        return self.turn is not None and now.turn == self.turn.number and (now.seconds or -1.0) >= 0
