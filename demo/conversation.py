@@ -1,0 +1,195 @@
+"""A conversation: one per connection. It remembers the last turns and has at most one turn running."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from demo.animator import Animator
+from demo.answering import Answerer
+from demo.engines import Engines
+from demo.messages import Interrupt, Message, Notice, Performance, SayPhrase, SayText, UserText
+from demo.persona import ChatMessage
+from demo.turn import Send, Turn
+from streamingtalker.audio import Resampler
+from streamingtalker.errors import UserError
+
+log = logging.getLogger(__name__)
+
+RECORDING_SECONDS = 900.0
+RECORDING_RATES = range(8_000, 192_001)  # Hz
+
+RunTurn = Callable[[Turn], Coroutine[None, None, None]]
+
+
+class RecordingError(UserError):
+    """A recording that the face cannot perform."""
+
+
+@dataclass
+class Memory:
+    """The last turns, as many as the budget takes."""
+
+    turns: int = 6
+    characters: int = 1500  # about 400 tokens
+    _kept: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, question: str, answer: str) -> None:
+        """Remember a turn; the oldest ones make room for it."""
+        self._kept.append((question, answer))
+        while len(self._kept) > self.turns or sum(len(q) + len(a) for q, a in self._kept) > self.characters:
+            self._kept.pop(0)
+
+    def messages(self) -> list[ChatMessage]:
+        """The turns as the language model reads them."""
+        return [
+            message
+            for question, answer in self._kept
+            for message in ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+        ]
+
+
+class Recording:
+    """The pieces of a recording that a client sends, on their way to the face. Bounded by its length in seconds."""
+
+    def __init__(self) -> None:
+        self._pieces: asyncio.Queue[Performance] = asyncio.Queue()
+        self._seconds = 0.0
+
+    def add(self, piece: Performance) -> None:
+        """Take the next piece; beyond the limit pieces are dropped, so that no client can fill the memory."""
+        self._seconds += len(piece.pcm) / 2 / max(1, piece.sample_rate)
+        if self._seconds - RECORDING_SECONDS < 60.0:  # the first piece too many tells ``sound`` so
+            self._pieces.put_nowait(piece)
+
+    async def sound(self, rate: int) -> AsyncIterator[np.ndarray]:
+        """The recording as float32 at ``rate``. Raises RecordingError where it is too long or not what it says."""
+        piece = await self._pieces.get()
+        from_rate, seconds = piece.sample_rate, 0.0
+        if from_rate not in RECORDING_RATES:
+            raise RecordingError(f"The recording has {from_rate} samples a second; give one with 8000 to 192000.")
+        resampler = Resampler(from_rate, rate)
+        while True:
+            if piece.sample_rate != from_rate or len(piece.pcm) % 2:
+                raise RecordingError("The recording changed its sample rate or broke a sample; send it anew.")
+            seconds += len(piece.pcm) / 2 / from_rate
+            if seconds > RECORDING_SECONDS:
+                raise RecordingError(f"The recording is longer than {RECORDING_SECONDS:.0f} s; cut it.")
+            yield resampler.feed(np.frombuffer(piece.pcm, "<i2").astype(np.float32) / 32768.0)
+            if piece.last:
+                break
+            piece = await self._pieces.get()
+        yield resampler.finish()
+
+
+class Conversation:
+    """Takes a client's messages, sends the answers. ``handle`` does not wait for them; a turn runs beside it."""
+
+    def __init__(self, engines: Engines, send: Send) -> None:
+        """``send`` raises ConnectionError where nobody is left to hear it."""
+        self._voice = engines.voice
+        self._persona = engines.persona
+        self._answerer = Answerer(engines.llm, engines.persona, engines.lang)
+        self._send = send
+        self._animator = Animator(engines.face.new_streamer(), engines.voice.sample_rate)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="animator")
+        self._memory = Memory()
+        self._number = -1  # the newest turn that has begun
+        self._oldest = 0  # turns below this are over
+        self._task: asyncio.Task[None] | None = None
+        self._recording = Recording()
+
+    async def handle(self, message: Message) -> None:
+        """Do what ``message`` asks. When this returns, nothing more is sent of a turn that it ended."""
+        match message:
+            case UserText(number, text):
+                await self._begin(number, lambda turn: self._reply(turn, text))
+            case SayText(number, text):
+                await self._begin(number, lambda turn: self._say(turn, text))
+            case SayPhrase(number, phrase):
+                await self._begin(number, lambda turn: self._say(turn, self._persona.phrase(phrase)))
+            case Performance(number):
+                if number > self._number:
+                    recording = self._recording = Recording()
+                    await self._begin(number, lambda turn: turn.perform(recording.sound(self._voice.sample_rate)))
+                if number == self._number:
+                    self._recording.add(message)
+            case Interrupt(number) if number > self._number:
+                self._oldest = number
+                await self._stop()
+            case _:
+                log.debug("ignored: %s", type(message).__name__)
+
+    async def close(self) -> None:
+        """End the running turn and give back the thread."""
+        await self._stop()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _begin(self, number: int, run: RunTurn) -> None:
+        if number <= self._number or number < self._oldest:
+            return
+        await self._stop()
+        self._number = number
+        turn = Turn(number, self._voice, self._animator, self._thread, self._send)
+        self._task = asyncio.create_task(self._guarded(turn, run), name=f"turn {number}")
+
+    async def _stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _guarded(self, turn: Turn, run: RunTurn) -> None:
+        """Run a turn to its end. Whatever fails, the client hears of it and is not left waiting."""
+        with contextlib.suppress(ConnectionError):
+            try:
+                await run(turn)
+            except Exception as error:
+                for text in _for_the_operator(turn.number, error):
+                    await self._send(Notice("error", text))
+            await turn.end()
+
+    async def _say(self, turn: Turn, text: str) -> None:
+        await turn.speak(_each(self._answerer.speakable_sentences(text)))
+
+    async def _reply(self, turn: Turn, question: str) -> None:
+        async def report(text: str) -> None:
+            await self._send(Notice("error", text))
+
+        answer = self._answerer.answer(question, self._memory.messages(), turn.watch.mark, report)
+        try:
+            async with contextlib.aclosing(answer):
+                await turn.speak(answer)
+        finally:
+            if turn.spoken:  # of an interrupted turn, too: the user heard it
+                self._memory.add(question, " ".join(turn.spoken))
+
+
+async def _each(sentences: Iterable[str]) -> AsyncIterator[str]:
+    for sentence in sentences:
+        yield sentence
+
+
+def _for_the_operator(number: int, error: Exception) -> Iterator[str]:
+    """A sentence for each thing that went wrong; faults of ours go to the log, a vanished client goes nowhere."""
+    for cause in _leaves(error):
+        if isinstance(cause, ConnectionError):
+            raise cause
+        if isinstance(cause, UserError):
+            yield str(cause)
+        else:
+            log.error("turn %d failed", number, exc_info=cause)
+            yield "The answer was cut short by a fault of the program; its log says more."
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors inside a task group's error."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,110 @@
+"""The engines that conversations share, loaded side by side."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from demo.animator import Streamer
+from demo.llm import LanguageModel, LlmError, open_model
+from demo.models import ModelStore
+from demo.persona import Persona, load_persona
+from demo.settings import Settings
+from demo.voices import Notify, Voice, open_voice
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Face:
+    """The face model. Every conversation makes a streamer of its own."""
+
+    avatar: str
+    fps: float
+    vertices: int
+    talker: str  # which weights
+    device: str
+    new_streamer: Callable[[], Streamer]
+
+
+@dataclass(frozen=True)
+class Engines:
+    """What conversations are made of."""
+
+    llm: LanguageModel
+    voice: Voice
+    face: Face
+    persona: Persona
+    lang: str = "en"
+
+    def names(self) -> dict[str, str]:
+        """What was chosen, for the trace."""
+        return {
+            "llm": self.llm.name,
+            "tts": self.voice.name,
+            "talker": self.face.talker,
+            "device": self.face.device,
+        }
+
+
+async def load_engines(settings: Settings, notify: Notify) -> Engines:
+    """All engines that ``settings`` choose, loaded in threads beside one another. Raises UserError.
+
+    A language model service that is not there yet is only reported: it may come.
+    """
+    persona = load_persona(settings.persona)
+    loads = (
+        asyncio.to_thread(_timed, "language model", lambda: open_model(settings, ModelStore(), os.environ)),
+        asyncio.to_thread(_timed, "voice", lambda: open_voice(settings, notify)),
+        asyncio.to_thread(_timed, "face model", lambda: load_face(settings)),
+    )
+    llm, voice, face = await asyncio.gather(*loads)
+    try:
+        await llm.warm_up(persona.opening())
+    except LlmError as error:
+        notify(str(error))
+    return Engines(llm, voice, face, persona, settings.lang)
+
+
+def load_face(settings: Settings) -> Face:
+    """The face model in ``settings.talker``, warmed up. Raises CheckpointError."""
+    import torch
+
+    from streamingtalker.checkpoint import load_talker
+    from streamingtalker.streamer import FaceStreamer
+
+    torch.set_num_threads(settings.threads)
+    device = best_device() if settings.device == "auto" else settings.device
+    talker = load_talker(settings.talker, device)
+    streamer = FaceStreamer(talker, seed=settings.seed)
+    streamer.feed(np.zeros(8_000, np.float32))
+    return Face(
+        avatar=talker.topology.name,
+        fps=streamer.fps,
+        vertices=streamer.vertex_count,
+        talker=settings.talker.stem,
+        device=device,
+        new_streamer=lambda: FaceStreamer(talker, seed=settings.seed),
+    )
+
+
+def best_device() -> str:
+    """The fastest of cuda, mps and cpu that this machine has."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _timed(what: str, load: Callable[[], T]) -> T:
+    start = time.monotonic()
+    loaded = load()
+    log.info("%s loaded in %.1f s", what, time.monotonic() - start)
+    return loaded

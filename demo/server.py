@@ -1,0 +1,228 @@
+"""The server: listens on a WebSocket and holds one conversation per connection."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as listen
+from websockets.exceptions import ConnectionClosed
+
+from demo.conversation import Conversation
+from demo.engines import Engines, load_engines
+from demo.messages import MAX_MESSAGE_BYTES, PROTOCOL, Hello, Message, Notice, Welcome, WireError, decode, encode
+from demo.settings import Settings
+from demo.voices import Notify
+from streamingtalker.errors import UserError
+
+log = logging.getLogger(__name__)
+
+SERVE_PORT = 8765  # with --serve and no --port
+HELLO_SECONDS = 10.0
+PROTOCOL_ERROR = 1002  # WebSocket close code
+NOTICES_KEPT = 20
+
+LoadEngines = Callable[[Settings, Notify], Awaitable[Engines]]
+
+
+class ServerError(UserError):
+    """The server cannot listen."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The server takes connections."""
+
+    port: int
+    engines: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The server could not start; ``text`` says why and what to do."""
+
+    text: str
+
+
+class NoticeBoard:
+    """Sentences for every operator: those connected hear them, and those who connect later."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._past: list[Notice] = []
+        self._readers: set[asyncio.Queue[Notice]] = set()
+
+    def warn(self, text: str) -> None:
+        """Post a warning; from any thread."""
+        log.warning("%s", text)
+        self._loop.call_soon_threadsafe(self._post, Notice("warning", text))
+
+    def _post(self, notice: Notice) -> None:
+        self._past = [*self._past, notice][-NOTICES_KEPT:]
+        for reader in self._readers:
+            if reader.qsize() < NOTICES_KEPT:
+                reader.put_nowait(notice)
+
+    async def read(self) -> AsyncGenerator[Notice]:
+        """All notices, past and to come."""
+        queue: asyncio.Queue[Notice] = asyncio.Queue()
+        for notice in self._past:
+            queue.put_nowait(notice)
+        self._readers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._readers.discard(queue)
+
+
+class Server:
+    """Conversations over WebSocket connections, any number at once, on shared engines."""
+
+    def __init__(self, engines: Engines, notices: NoticeBoard) -> None:
+        self._engines = engines
+        self._notices = notices
+
+    @contextlib.asynccontextmanager
+    async def listening(self, host: str, port: int) -> AsyncIterator[int]:
+        """Take connections inside the ``async with``, which gives the port. Raises ServerError."""
+        try:
+            listener = await listen(
+                self._hold,
+                host,
+                port,
+                max_size=MAX_MESSAGE_BYTES,
+                compression=None,  # motion and sound do not shrink, and the cores have better work
+                origins=[None],  # programs only: a page in somebody's browser must not talk to this machine
+            )
+        except OSError as error:
+            raise ServerError(_why_not(host, port, error)) from error
+        async with listener:
+            yield listener.sockets[0].getsockname()[1]
+
+    async def _hold(self, socket: ServerConnection) -> None:
+        """One connection from hello to goodbye."""
+        try:
+            await self._greet(socket)
+            await self._converse(socket)
+        except WireError as error:
+            log.warning("%s sent something else than a message: %s", socket.remote_address, error)
+            await _refuse(socket, f"Not understood: {error}.")
+        except ConnectionClosed:
+            pass
+        log.info("%s disconnected", socket.remote_address)
+
+    async def _greet(self, socket: ServerConnection) -> None:
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                hello = decode(await socket.recv())
+        except TimeoutError:
+            raise WireError(f"no Hello within {HELLO_SECONDS:g} s") from None
+        if not isinstance(hello, Hello):
+            raise WireError(f"{type(hello).__name__} before Hello")
+        if hello.protocol != PROTOCOL:
+            raise WireError(f"client speaks protocol {hello.protocol}, this server {PROTOCOL}; update the older one")
+        face = self._engines.face
+        rate, names = self._engines.voice.sample_rate, self._engines.names()
+        log.info("%s connected", socket.remote_address)
+        await socket.send(encode(Welcome(PROTOCOL, face.avatar, face.vertices, face.fps, rate, names)))
+
+    async def _converse(self, socket: ServerConnection) -> None:
+        async def send(message: Message) -> None:
+            try:
+                await socket.send(encode(message))
+            except ConnectionClosed as error:
+                raise ConnectionError("the client has gone") from error
+
+        async def forward_notices() -> None:
+            with contextlib.suppress(ConnectionError):
+                async with contextlib.aclosing(self._notices.read()) as notices:
+                    async for notice in notices:
+                        await send(notice)
+
+        conversation = Conversation(self._engines, send)
+        forwarding = asyncio.create_task(forward_notices())
+        try:
+            async for data in socket:
+                await conversation.handle(decode(data))
+        finally:
+            forwarding.cancel()
+            await conversation.close()
+
+
+async def serve(
+    settings: Settings, ready: Callable[[Ready], None], stop: asyncio.Event, load: LoadEngines = load_engines
+) -> None:
+    """Load the engines, take connections until ``stop`` is set. ``ready`` is called once clients may come.
+
+    Raises UserError where the server cannot start.
+    """
+    notices = NoticeBoard()
+    engines = await load(settings, notices.warn)
+    port = settings.port or (SERVE_PORT if settings.serve else 0)
+    try:
+        async with Server(engines, notices).listening(settings.host, port) as port:
+            ready(Ready(port, engines.names()))
+            await stop.wait()
+    finally:
+        await engines.llm.close()
+
+
+def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines) -> None:
+    """Serve until interrupted, for ``--serve``. Raises UserError where the server cannot start."""
+
+    def ready(ready: Ready) -> None:
+        log.info("Listening on ws://%s:%d with %s", settings.host, ready.port, ready.engines)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+                asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        await serve(settings, ready, stop, load)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())
+
+
+def run_server(settings: Settings, pipe: Connection, load: LoadEngines = load_engines) -> None:
+    """The server process of ``run_demo.py``: tells ``pipe`` Ready or Failed, ends when the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        threading.Thread(target=_wait_for_parent, args=(pipe, asyncio.get_running_loop(), stop), daemon=True).start()
+        await serve(settings, pipe.send, stop, load)
+
+    try:
+        asyncio.run(main())
+    except UserError as error:
+        with contextlib.suppress(OSError):
+            pipe.send(Failed(str(error)))
+
+
+def _wait_for_parent(pipe: Connection, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Set ``stop`` when the parent closes its end of the pipe, on purpose or by dying."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            pipe.recv()
+    with contextlib.suppress(RuntimeError):  # the loop may have ended by itself
+        loop.call_soon_threadsafe(stop.set)
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} on {host} is in use; stop the other program or choose another port with --port."
+    return f"The server cannot listen on {host} port {port} ({error.strerror or error}); check --host and --port."
+
+
+async def _refuse(socket: ServerConnection, text: str) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        await socket.send(encode(Notice("error", text)))
+        await socket.close(PROTOCOL_ERROR, text[:100])

@@ -1,0 +1,159 @@
+"""One turn: sentences → voice → sound and face, sent as they come into being."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from demo.animator import Animator, Frame
+from demo.messages import FaceFrame, Message, PcmChunk, ReplyText, TurnEnd
+from demo.voices import Voice, VoiceError
+
+Send = Callable[[Message], Awaitable[None]]
+T = TypeVar("T")
+
+PIECE_SECONDS = 0.2  # sound goes to the face in pieces this long: the first frames need not wait for a sentence
+SOUND_AHEAD_PIECES = 50  # how far the voice may run ahead of the face, in pieces
+SENTENCES_AHEAD = 32  # how far the language model may run ahead of the voice
+SENTENCE_PAUSE_SECONDS = 0.18
+CLAUSE_PAUSE_SECONDS = 0.06  # after a piece of a sentence that was too long to wait for
+CLOSING_SECONDS = 0.3  # silence in which the mouth comes to rest
+
+
+@dataclass
+class Stopwatch:
+    """When the steps of a turn were first reached, in seconds of the event loop's clock."""
+
+    started: float
+    reached: dict[str, float] = field(default_factory=dict)
+
+    def mark(self, step: str) -> None:
+        """``step`` is reached now, unless it was before."""
+        self.reached.setdefault(step, asyncio.get_running_loop().time())
+
+    def spans_ms(self) -> dict[str, float]:
+        """Milliseconds from each step to the next, in the order they were reached."""
+        spans, last = {}, self.started
+        for step, at in self.reached.items():
+            spans[step], last = (at - last) * 1000.0, at
+        return spans
+
+
+class Turn:
+    """Sends the messages of one turn. Cancelling the task that runs it ends it between two messages."""
+
+    def __init__(self, number: int, voice: Voice, animator: Animator, thread: Executor, send: Send) -> None:
+        """``thread`` runs the animator; with one worker, so that a cancelled turn ends before the next begins."""
+        self.number = number
+        self.watch = Stopwatch(asyncio.get_running_loop().time())
+        self.spoken: list[str] = []
+        self._voice = voice
+        self._animator = animator
+        self._thread = thread
+        self._send = send
+        self._samples = 0
+        self._frames = 0
+        self._sound: asyncio.Queue[np.ndarray | None] = asyncio.Queue(SOUND_AHEAD_PIECES)
+        self._heard_from: float | None = None  # when the first sound was sent
+
+    async def speak(self, sentences: AsyncIterator[str]) -> None:
+        """Say ``sentences``, to the last frame."""
+        queue: asyncio.Queue[str | None] = asyncio.Queue(SENTENCES_AHEAD)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_pour(sentences, queue))
+            tasks.create_task(self._voice_all(queue))
+            tasks.create_task(self._animate())
+
+    async def perform(self, sound: AsyncIterator[np.ndarray]) -> None:
+        """Let the face perform ``sound``, float32 at the voice's rate, to the last frame."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._play_all(sound))
+            tasks.create_task(self._animate())
+
+    async def end(self) -> None:
+        """Tell the client that nothing more comes."""
+        reply = " ".join(self.spoken)
+        await self._send(TurnEnd(self.number, reply, self._samples, self._frames, self.watch.spans_ms()))
+
+    async def _voice_all(self, sentences: asyncio.Queue[str | None]) -> None:
+        while (sentence := await self._next_sentence(sentences)) is not None:
+            await self._send(ReplyText(self.number, sentence, self._samples))
+            self.spoken.append(sentence)
+            async for pcm in in_thread(self._voice.speak(sentence)):
+                await self._play(pcm)
+            await self._rest(CLAUSE_PAUSE_SECONDS if sentence[-1] in ",;:—–" else SENTENCE_PAUSE_SECONDS)
+        await self._rest(CLOSING_SECONDS - SENTENCE_PAUSE_SECONDS)
+        await self._sound.put(None)
+
+    async def _next_sentence(self, sentences: asyncio.Queue[str | None]) -> str | None:
+        """The next sentence. If it is not there when the sound runs out, silence lets the face finish the last one."""
+        if self._heard_from is not None:
+            try:
+                async with asyncio.timeout(self._seconds_ahead()):
+                    return await sentences.get()
+            except TimeoutError:
+                await self._rest(CLOSING_SECONDS)
+        return await sentences.get()
+
+    def _seconds_ahead(self) -> float:
+        """How much of the sound sent so far a client that began at once has still to play."""
+        assert self._heard_from is not None
+        played = asyncio.get_running_loop().time() - self._heard_from
+        return max(0.0, self._samples / self._voice.sample_rate - played)
+
+    async def _play_all(self, sound: AsyncIterator[np.ndarray]) -> None:
+        async for pcm in sound:
+            await self._play(pcm)
+        await self._sound.put(None)
+
+    async def _rest(self, seconds: float) -> None:
+        if self._samples:
+            await self._play(np.zeros(round(seconds * self._voice.sample_rate), np.float32))
+
+    async def _play(self, pcm: np.ndarray) -> None:
+        """Send sound and pass it on to the face; waits where the face is far behind."""
+        if not np.isfinite(pcm).all():
+            raise VoiceError(f"The voice {self._voice.name} gave sound that is not finite; use another with --tts.")
+        length = round(PIECE_SECONDS * self._voice.sample_rate)
+        for start in range(0, len(pcm), length):
+            piece = pcm[start : start + length]
+            await self._send(PcmChunk(self.number, self._samples, to_int16(piece)))
+            self.watch.mark("tts_first_audio")
+            self._heard_from = self._heard_from or asyncio.get_running_loop().time()
+            self._samples += len(piece)
+            await self._sound.put(piece)
+
+    async def _animate(self) -> None:
+        await self._in_animator(self._animator.begin)
+        while (pcm := await self._sound.get()) is not None:
+            await self._show(await self._in_animator(self._animator.feed, pcm))
+        await self._show(await self._in_animator(self._animator.finish))
+
+    async def _show(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            await self._send(FaceFrame(self.number, frame.index, frame.offsets))
+            self.watch.mark("first_frame")
+            self._frames += 1
+
+    async def _in_animator(self, call: Callable[..., T], *arguments: np.ndarray) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+
+async def _pour(sentences: AsyncIterator[str], queue: asyncio.Queue[str | None]) -> None:
+    async for sentence in sentences:
+        await queue.put(sentence)
+    await queue.put(None)
+
+
+async def in_thread(pieces: Iterator[np.ndarray]) -> AsyncIterator[np.ndarray]:
+    """Iterate over ``pieces`` in worker threads: making the next one blocks."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
+
+
+def to_int16(pcm: np.ndarray) -> bytes:
+    """float32 in [-1, 1] as the wire's int16 little-endian."""
+    return (np.clip(pcm, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()

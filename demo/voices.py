@@ -1,0 +1,194 @@
+"""Voices: text in, sound out. All speak at one rate, so that one may stand in for another in mid-answer."""
+
+import io
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from demo.settings import Settings, SettingsError
+from streamingtalker.audio import Resampler
+from streamingtalker.errors import UserError
+
+if TYPE_CHECKING:
+    import gtts
+
+log = logging.getLogger(__name__)
+
+SAMPLE_RATE = 24_000  # Hz, of every voice
+GTTS_SECONDS = 5.0
+GOOGLE = "https://translate.google.com"
+
+Notify = Callable[[str], None]  # takes one sentence for the operator; called from any thread
+
+
+class VoiceError(UserError):
+    """A voice that cannot speak. The message names it and the remedy."""
+
+
+class Voice(Protocol):
+    """What a conversation needs of a voice."""
+
+    name: str
+    sample_rate: int
+
+    def speak(self, text: str) -> Iterator[np.ndarray]:
+        """The sound of ``text``, float32 mono in [-1, 1], in pieces as they are ready. Blocks; raises VoiceError."""
+        ...
+
+
+class HibariVoice:
+    """The offline English voice: 100 times faster than real time on one core, its weights come with its package."""
+
+    name = "hibari"
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, seed: int = 0) -> None:
+        from hibari import Hibari
+
+        self._hibari = Hibari(threads=1)
+        self._seed = seed
+        self._lock = threading.Lock()  # conversations share it, and its dictionaries are filled as it goes
+        for _ in self.speak("Warm up."):
+            pass
+
+    def speak(self, text: str) -> Iterator[np.ndarray]:
+        """The sound of ``text``; see Voice."""
+        with self._lock:
+            phrases = self._hibari.phonemize(text)
+        for phonemes in phrases:
+            with self._lock:
+                pcm = self._hibari.from_phonemes(phonemes, seed=self._seed)
+            yield np.clip(pcm, -1.0, 1.0)  # outside the lock: whoever listens may never come back
+
+
+class GttsVoice:
+    """Google Translate's voice through gTTS: many languages, needs the internet. Raises SettingsError for others."""
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, lang: str, site: str = GOOGLE, seconds: float = GTTS_SECONDS) -> None:
+        from gtts.lang import tts_langs
+
+        if lang not in tts_langs():
+            raise SettingsError(f"gTTS does not speak {lang!r}; 'gtts-cli --all' lists its languages for --lang.")
+        self.name = f"gTTS ({lang})"
+        self._lang = lang
+        self._site = site
+        self._seconds = seconds
+
+    def speak(self, text: str) -> Iterator[np.ndarray]:
+        """The sound of ``text``; see Voice. Silence of the network longer than the time limit is an error."""
+        import gtts
+
+        try:
+            for mp3 in _google_speech(text, self._lang, self._site, self._seconds).stream():
+                yield decode_mp3(mp3)
+        except (gtts.gTTSError, AssertionError, OSError, ValueError) as error:
+            raise VoiceError(f"gTTS cannot speak ({error}); check the network or use --tts hibari.") from error
+
+
+def _google_speech(text: str, lang: str, site: str, seconds: float) -> "gtts.gTTS":
+    import gtts
+
+    class Speech(gtts.gTTS):
+        """gTTS with the site to ask as a parameter: it knows only translate.google.<tld>, over https."""
+
+        def _prepare_requests(self) -> list[Any]:
+            prepared = super()._prepare_requests()
+            for request in prepared:
+                request.url = request.url.replace(GOOGLE, site, 1)
+            return prepared
+
+    return Speech(text, lang=lang, lang_check=False, timeout=seconds)
+
+
+class FallbackVoice:
+    """``first`` speaks where it can do so in time, else ``second``; said once for every time ``first`` is lost."""
+
+    def __init__(
+        self,
+        first: Voice,
+        second: Voice,
+        notify: Notify,
+        seconds: float = GTTS_SECONDS,
+        retry_seconds: float = 60.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        assert first.sample_rate == second.sample_rate
+        self.name = first.name
+        self.sample_rate = first.sample_rate
+        self._first, self._second = first, second
+        self._notify, self._monotonic = notify, monotonic
+        self._seconds, self._retry_seconds = seconds, retry_seconds
+        self._retry_at: float | None = None  # None while ``first`` is trusted
+
+    def speak(self, text: str) -> Iterator[np.ndarray]:
+        """The sound of ``text``; see Voice."""
+        pieces = self._try_first(text)
+        yield from self._second.speak(text) if pieces is None else pieces
+
+    def _try_first(self, text: str) -> list[np.ndarray] | None:
+        if self._retry_at is not None and self._monotonic() < self._retry_at:
+            return None
+        try:
+            pieces = _in_time(lambda: list(self._first.speak(text)), self._seconds)
+        except (VoiceError, TimeoutError) as error:
+            if self._retry_at is None:
+                reason = str(error) or f"{self._first.name} took longer than {self._seconds:g} s."
+                self._notify(f"{reason} {self._second.name} speaks instead for now.")
+            self._retry_at = self._monotonic() + self._retry_seconds
+            return None
+        self._retry_at = None
+        return pieces
+
+
+def _in_time(call: Callable[[], list[np.ndarray]], seconds: float) -> list[np.ndarray]:
+    """What ``call`` returns. TimeoutError where it takes too long: it is left behind in a thread nobody waits for."""
+    answer: Future[list[np.ndarray]] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="voice", daemon=True).start()
+    return answer.result(seconds)
+
+
+def open_voice(settings: Settings, notify: Notify) -> Voice:
+    """The voice that ``settings`` choose. Blocks while it loads; raises SettingsError."""
+    hibari = HibariVoice(settings.seed)
+    if settings.tts == "gtts":
+        return FallbackVoice(GttsVoice(settings.lang), hibari, notify)
+    if not settings.lang.startswith("en"):
+        notify(f"The offline voice hibari speaks English only; for {settings.lang!r} use --tts gtts.")
+    return hibari
+
+
+def decode_mp3(mp3: bytes) -> np.ndarray:
+    """float32 mono at SAMPLE_RATE of an MP3. Raises ValueError where it is none."""
+    import imageio_ffmpeg
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that there is no ffmpeg on the path: we bring one
+        from pydub import AudioSegment
+        from pydub.exceptions import PydubException
+
+    class Segment(AudioSegment):  # pydub keeps the decoder's path on the class; ours is nobody else's business
+        converter = imageio_ffmpeg.get_ffmpeg_exe()
+
+    try:
+        # Naming the codec spares pydub its call of ffprobe, which the imageio-ffmpeg package lacks.
+        sound = Segment.from_file(io.BytesIO(mp3), format="mp3", codec="mp3").set_channels(1).set_sample_width(2)
+    except (PydubException, IndexError, OSError) as error:
+        raise ValueError("what came is not an MP3") from error
+    pcm = np.frombuffer(sound.raw_data, np.int16).astype(np.float32) / 32768.0
+    resampler = Resampler(sound.frame_rate, SAMPLE_RATE)
+    return np.concatenate([resampler.feed(pcm), resampler.finish()])
