@@ -111,8 +111,11 @@ class DiffusionHead(nn.Module):
         """Times [...] → what ``predict`` takes."""
 
     def forward(self, clean: Tensor, condition: Tensor) -> Tensor:
-        """One training guess: diffuse ``clean`` [..., D] to a random time each and predict it back, z̃₀ [..., D]."""
-        t = torch.randint(self.train_steps, clean.shape[:-1], device=clean.device)
+        """One training guess: diffuse ``clean`` [B, T, D] to a random time a row and predict it back, z̃₀ [B, T, D].
+
+        All frames of a row share their time, so that losses over the row's motion see one noise level.
+        """
+        t = torch.randint(self.train_steps, (len(clean), 1), device=clean.device)
         noisy = self.schedule.diffuse(clean, torch.randn_like(clean), t)
         return self.predict(noisy, condition, self.embed_time(t))
 

@@ -142,6 +142,7 @@ class VqVae(nn.Module):
         """The next latents [B, k, H·C] of a stream → their offsets [B, k, V, 3] in metres."""
         return self.basis.offsets(self.decode_coefficients(latents, state))
 
+    @torch.no_grad()
     def still(self) -> Tensor:
         """The latent [H·C] of a face at rest: of the first of two still frames."""
         zeros = torch.zeros(1, 2, self.dims.vertices, 3, device=self.latent_mean.device)

@@ -22,6 +22,7 @@ from streamingtalker.audio.encoder import SpeechFeatures
 from streamingtalker.audio.files import load_audio
 from streamingtalker.audio.posteriors import DEFAULT_GRID, open_recogniser
 from streamingtalker.config import RATE, AudioDims
+from streamingtalker.data.phones import INVENTORY, Phone
 from streamingtalker.errors import UserError
 from streamingtalker.topology import Rig
 from streamingtalker.vqvae import MotionBasis
@@ -40,15 +41,6 @@ class Clip:
     style: int
     split: str  # train, val or test
     seconds: float
-
-
-@dataclass(frozen=True)
-class Phone:
-    """A phone of an utterance, in seconds."""
-
-    phone: str
-    start: float
-    end: float
 
 
 class Corpus:
@@ -84,7 +76,8 @@ class Corpus:
 
     def phones(self, clip: Clip) -> list[Phone]:
         """In order of time."""
-        return [Phone(**phone) for phone in json.loads((self.path / "phones" / f"{clip.name}.json").read_text())]
+        entries = json.loads((self.path / "phones" / f"{clip.name}.json").read_text())
+        return [Phone(entry["phone"], entry["start"], entry["end"]) for entry in entries]
 
     def weights(self, clip: Clip) -> np.ndarray | None:
         """ARKit weights float32 [frames, S], or None where the corpus has only vertices."""
@@ -183,7 +176,7 @@ class Example:
     clip: Clip
     coefficients: Tensor  # float32 [T, K]
     features: np.ndarray  # float16 [columns, …]
-    phones: Tensor  # int64 [T]
+    phones: Tensor  # int64 [T], index into INVENTORY, −1 for none
     intervals: tuple[tuple[str, int, int], ...]  # phones with their frames [from, to)
     latents: Tensor | None = None  # float32 [T, H·C], once stage 1 is over
 
@@ -200,14 +193,7 @@ class Batch:
     mask: Tensor  # [B, T] 1 inside the clip
 
 
-def phone_names(corpus: Corpus) -> list[str]:
-    """All phones of the corpus, sorted."""
-    return sorted({phone.phone for clip in corpus.clips for phone in corpus.phones(clip)})
-
-
-def load_example(
-    corpus: Corpus, clip: Clip, rig: Rig, basis: MotionBasis, dims: AudioDims, names: list[str]
-) -> Example:
+def load_example(corpus: Corpus, clip: Clip, rig: Rig, basis: MotionBasis, dims: AudioDims) -> Example:
     """A clip with its motion in ``basis``; motion and features cut to the same number of frames."""
     coefficients = corpus.coefficients(clip, rig, basis)
     features = corpus.features(clip, dims)
@@ -216,8 +202,8 @@ def load_example(
     intervals = []
     for phone in corpus.phones(clip):
         first, last = (min(max(round(time * corpus.fps), 0), frames) for time in (phone.start, phone.end))
-        phones[first:last] = names.index(phone.phone)
-        intervals.append((phone.phone, first, last))
+        phones[first:last] = INVENTORY.index(phone.name)
+        intervals.append((phone.name, first, last))
     used = np.array(features[: 3 * (frames + dims.lookahead)])
     return Example(clip, coefficients[:frames], used, phones, tuple(intervals))
 
@@ -244,6 +230,10 @@ def collate(examples: list[Example], styles: int) -> Batch:
         ),
         mask=padded([torch.ones(len(c)) for c in coefficients], frames),
     )
+
+
+def _latents(example: Example) -> Tensor:
+    return example.coefficients[:, :0] if example.latents is None else example.latents
 
 
 def batches(examples: list[Example], styles: int, frames: int, seed: int) -> Iterator[Batch]:

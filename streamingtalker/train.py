@@ -1,0 +1,214 @@
+"""Training: ``python -m streamingtalker.train vqvae|talker|all --data corpus --out runs/default``.
+
+``vqvae`` is stage 1, ``talker`` stage 2 from the VQ-VAE in the same folder, ``all`` both. The folder gets
+``vqvae.safetensors``, ``talker.safetensors`` and ``figures.json``.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from streamingtalker.checkpoint import load_talker, save_talker
+from streamingtalker.config import MotionDims, TalkerDims
+from streamingtalker.data.dataset import Corpus, CorpusError, Example, extract_features, load_example
+from streamingtalker.errors import UserError
+from streamingtalker.talker import Talker
+from streamingtalker.topology import DEFAULT_AVATAR, Rig, load_rig
+from streamingtalker.training.judge import (
+    Figures,
+    judge,
+    reconstruction,
+    regression_predicts,
+    talker_predicts,
+    without_posteriors,
+)
+from streamingtalker.training.loop import Budget, LoopOptions, progress_bar
+from streamingtalker.training.stages import Recipe, Regression, train_regression, train_talker, train_vqvae
+
+LIPS, LIDS = 9.0, 3.0  # importance of lip and lid vertices in the motion basis
+SHARES = {"vqvae": 0.15, "regression": 0.15, "talker": 0.70}  # of the time of ``all``
+BASIS_FRAMES = 1200
+
+
+class Run:
+    """One corpus, one folder, one training."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.out: Path = options.out
+        self.corpus = Corpus(options.data)
+        self.rig = load_rig(options.avatar)
+        self.recipe = Recipe()
+        self.loop = LoopOptions(bf16=options.bf16)
+        total = None if options.steps else 60 * options.minutes
+        self.budget = Budget(options.steps, total)
+        self.figures: dict[str, Figures] = {}
+        self.steps: dict[str, int] = {}
+        self.began = time.monotonic()
+
+    def vqvae(self, bar: Progress) -> Talker:
+        """Stage 1; writes ``vqvae.safetensors``."""
+        talker = new_talker(self.corpus, self.rig, self.options.seed)
+        train = self.examples(talker, ["train"], bar)
+        budget = self._part("vqvae")
+        self.steps["vqvae"] = train_vqvae(talker, train, budget, self.loop, self.recipe, self.options.seed, bar)
+        self._judge("reconstruction", lambda held: judge(reconstruction(talker), held, talker), talker, bar)
+        save_talker(self.out / "vqvae.safetensors", talker, self._card())
+        return talker
+
+    def talker(self, talker: Talker, bar: Progress) -> None:
+        """Stage 2; writes ``talker.safetensors``."""
+        train = self.examples(talker, ["train"], bar)
+        seed = self.options.seed
+        options = dataclasses.replace(self.loop)
+        regression = train_regression(talker, train, self._part("regression"), options, self.recipe, seed, bar)
+        self._judge_regression(regression, talker, bar)
+        budget = self._part("talker")
+        self.steps["talker"] = train_talker(talker, regression.phones, train, budget, options, self.recipe, seed, bar)
+        self._judge("talker", lambda held: judge(talker_predicts(talker), held, talker), talker, bar)
+        save_talker(self.out / "talker.safetensors", talker, self._card())
+
+    def examples(self, talker: Talker, splits: list[str], bar: Progress) -> list[Example]:
+        """The clips of some splits, their motion in the talker's basis."""
+        clips = [clip for split in splits for clip in self.corpus.split(split)]
+        if not clips:
+            raise CorpusError(f"{self.corpus.path} has no clips in {', '.join(splits)}; make the corpus again.")
+        dims = talker.dims.audio
+        return [load_example(self.corpus, clip, self.rig, talker.vqvae.basis, dims) for clip in clips]
+
+    def extract(self, bar: Progress) -> None:
+        """Make the audio features that are missing."""
+        task = bar.add_task("audio features", total=len(self.corpus.clips), figures="")
+        dims = TalkerDims(MotionDims(self.rig.topology.vertex_count)).audio
+        extract_features(self.corpus, dims, self.options.jobs, lambda: bar.advance(task))
+
+    def _part(self, stage: str) -> Budget:
+        stages = {"all": SHARES, "vqvae": ["vqvae"], "talker": ["regression", "talker"]}[self.options.stage]
+        return self.budget.part(SHARES[stage] / sum(SHARES[each] for each in stages))
+
+    def _judge(self, name: str, figures: Callable[[list[Example]], Figures], talker: Talker, bar: Progress) -> None:
+        """Judge on validation clips of voices heard in training and of voices never heard."""
+        known = {clip.voice for clip in self.corpus.split("train")}
+        for kind, is_known in (("seen voices", True), ("new voices", False)):
+            held = [
+                example
+                for example in self.examples(talker, ["val", "test"], bar)
+                if (example.clip.voice in known) == is_known
+            ]
+            if held:
+                self.figures[f"{name}, {kind}"] = figures(held)
+                bar.console.print(f"{name}, {kind}: {self.figures[f'{name}, {kind}']}")
+
+    def _judge_regression(self, regression: Regression, talker: Talker, bar: Progress) -> None:
+        predict = regression_predicts(regression, talker.dims.styles)
+        bands = talker.dims.audio.mel_bands
+        self._judge("regression", lambda held: judge(predict, held, talker), talker, bar)
+        self._judge(
+            "regression without recogniser",
+            lambda held: judge(predict, without_posteriors(held, bands), talker),
+            talker,
+            bar,
+        )
+
+    def _card(self) -> dict[str, Any]:
+        """How these weights came about."""
+        seconds = sum(clip.seconds for clip in self.corpus.split("train"))
+        return {
+            "command": " ".join(["python -m streamingtalker.train", *self.options.words]),
+            "seed": self.options.seed,
+            "training_minutes_of_speech": round(seconds / 60, 1),
+            "steps": self.steps,
+            "minutes": round((time.monotonic() - self.began) / 60, 1),
+            "torch": torch.__version__,
+            "figures": {name: dataclasses.asdict(figures) for name, figures in self.figures.items()},
+        }
+
+    def write_figures(self) -> None:
+        """``figures.json`` beside the weights."""
+        (self.out / "figures.json").write_text(json.dumps(self._card(), indent=1) + "\n")
+
+
+def new_talker(corpus: Corpus, rig: Rig, seed: int) -> Talker:
+    """An untrained default talker whose motion basis fits the corpus."""
+    torch.manual_seed(seed)
+    dims = TalkerDims(MotionDims(rig.topology.vertex_count), fps=corpus.fps, styles=len(corpus.styles))
+    talker = Talker(dims, rig.topology)
+    talker.vqvae.basis.fit(sample_offsets(corpus, rig, BASIS_FRAMES, seed), vertex_importance(rig))
+    return talker
+
+
+def vertex_importance(rig: Rig) -> np.ndarray:
+    """[V] weights of the motion basis: lips first, then lids, then the rest."""
+    weights = np.ones(rig.topology.vertex_count)
+    blinks = [index for index, name in enumerate(rig.shape_names) if name.startswith("eyeBlink")]
+    if blinks:
+        weights[np.linalg.norm(rig.shapes[blinks], axis=2).max(0) > 0.001] = LIDS
+    weights[rig.topology.lips] = LIPS
+    return weights
+
+
+def sample_offsets(corpus: Corpus, rig: Rig, frames: int, seed: int) -> np.ndarray:
+    """Offsets [frames, V, 3] of frames drawn evenly over the training clips."""
+    random = np.random.default_rng(seed)
+    clips = corpus.split("train")
+    chosen = [clips[index] for index in random.integers(0, len(clips), frames)]
+    return np.concatenate([_one_frame(corpus, clip, rig, random) for clip in chosen])
+
+
+def _one_frame(corpus: Corpus, clip: Any, rig: Rig, random: np.random.Generator) -> np.ndarray:  # noqa: ANN401
+    weights = corpus.weights(clip)
+    if weights is None:
+        vertices = corpus.vertices(clip)
+        return vertices[random.integers(len(vertices))][None] - rig.topology.template
+    return rig.offsets(weights[random.integers(len(weights))][None])
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m streamingtalker.train", description=__doc__)
+    parser.add_argument("stage", choices=["vqvae", "talker", "all"])
+    parser.add_argument("--preset", choices=["default"], default="default")
+    parser.add_argument("--data", type=Path, default=Path("corpus"), metavar="DIR")
+    parser.add_argument("--avatar", type=Path, default=DEFAULT_AVATAR, metavar="FILE", help="whose mesh to train for")
+    parser.add_argument("--out", type=Path, default=Path("runs/default"), metavar="DIR")
+    parser.add_argument("--minutes", type=float, default=20, help="of training; what comes out depends on the machine")
+    parser.add_argument("--steps", type=int, help="of training, over all stages, instead of minutes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the optimiser")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that make audio features")
+    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
+    options = parser.parse_args(argv)
+    options.words = argv
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line. Gives the exit status."""
+    options = _arguments(sys.argv[1:] if argv is None else argv)
+    torch.set_num_threads(options.threads)
+    try:
+        with progress_bar() as bar:
+            run = Run(options)
+            run.out.mkdir(parents=True, exist_ok=True)
+            run.extract(bar)
+            talker = run.vqvae(bar) if options.stage != "talker" else load_talker(run.out / "vqvae.safetensors")
+            if options.stage != "vqvae":
+                run.talker(talker, bar)
+            run.write_figures()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"Written to {options.out}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

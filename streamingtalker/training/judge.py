@@ -1,0 +1,129 @@
+"""How well a face follows speech it has not been trained on."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamingtalker import metrics
+from streamingtalker.data.dataset import Example
+from streamingtalker.data.phones import BILABIALS, SILENCE, VOWELS
+from streamingtalker.talker import Talker
+from streamingtalker.training.stages import Regression
+from streamingtalker.vqvae import MotionBasis
+
+CLOSED = 0.0015  # metres: the lips count as shut when their five pairs are nearer on average
+
+Predict = Callable[[Example], Tensor]  # → coefficients [T, K]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over clips; shares are of phones or frames."""
+
+    clips: int
+    lip_error_mm: float  # largest distance of a lip vertex, mean over frames
+    still_mm: float  # the same of a face that does not move
+    lve: float  # m², the paper's
+    opening_error_mm: float  # MOD
+    correlation: float  # of the opening
+    closure_recall: float  # m b p that shut the lips
+    vowels_open: float  # frames of vowels open in truth, that are open
+    nasals_open: float  # the same of n and ng
+    silence_shut: float  # frames well inside silence whose lips are shut
+
+    def __str__(self) -> str:
+        return (
+            f"{self.clips} clips: lips {self.lip_error_mm:.2f} mm (still {self.still_mm:.2f}), correlation "
+            f"{self.correlation:.2f}, m b p shut {self.closure_recall:.0%}, vowels open {self.vowels_open:.0%}, "
+            f"n ng open {self.nasals_open:.0%}, silence shut {self.silence_shut:.0%}"
+        )
+
+
+def judge(predict: Predict, examples: list[Example], talker: Talker) -> Figures:
+    """Average over ``examples`` with speech in them; figures a clip has no phones for are left out of its mean."""
+    spoken = [example for example in examples if any(phone in VOWELS for phone, _, _ in example.intervals)]
+    rows = [_judge_clip(predict(example), example, talker) for example in spoken]
+    means = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+    return Figures(clips=len(rows), **means)
+
+
+def talker_predicts(talker: Talker, seed: int = 0) -> Predict:
+    """Free-running frames, as a stream gives them."""
+
+    @torch.inference_mode()
+    def predict(example: Example) -> Tensor:
+        audio = talker.audio(torch.from_numpy(example.features).float()[None])[0]
+        latents = talker.next_latents(audio, talker.state(example.clip.style, seed))
+        return talker.vqvae.decode_coefficients(latents[None])[0]
+
+    return predict
+
+
+def regression_predicts(regression: Regression, styles: int, deaf: int | None = None) -> Predict:
+    """The baseline's frames. ``deaf``: number of leading feature columns kept, the others set to zero."""
+
+    @torch.inference_mode()
+    def predict(example: Example) -> Tensor:
+        features = torch.from_numpy(example.features).float()[None]
+        return regression(features, torch.eye(styles)[example.clip.style][None])[0][0]
+
+    return predict
+
+
+def reconstruction(talker: Talker) -> Predict:
+    """The truth through the VQ-VAE: what the latent space can show at best."""
+
+    @torch.inference_mode()
+    def predict(example: Example) -> Tensor:
+        vqvae = talker.vqvae
+        return vqvae.decode_coefficients(vqvae.encode_coefficients(example.coefficients[None]))[0]
+
+    return predict
+
+
+def without_posteriors(examples: list[Example], bands: int) -> list[Example]:
+    """The examples as they sound where there is no phoneme recogniser."""
+    deaf = []
+    for example in examples:
+        features = example.features.copy()
+        features[:, bands:] = 0
+        deaf.append(dataclasses.replace(example, features=features))
+    return deaf
+
+
+def _judge_clip(predicted: Tensor, example: Example, talker: Talker) -> dict[str, float]:
+    face = talker.topology
+    true, guess = (_vertices(talker.vqvae.basis, each) for each in (example.coefficients, predicted))
+    resting = np.zeros_like(true)
+    true_gaps, gaps = (metrics.mouth_opening(offsets + face.template, face.lip_pairs) for offsets in (true, guess))
+    true_gap, gap = true_gaps.mean(1), gaps.mean(1)
+    shut = true_gap <= CLOSED
+    closing = [(a - 1 if a else 0, b + 1) for phone, a, b in example.intervals if phone in BILABIALS]
+    return {
+        "lip_error_mm": metrics.lip_distance_mm(guess, true, face.lips),
+        "still_mm": metrics.lip_distance_mm(resting, true, face.lips),
+        "lve": metrics.lip_vertex_error(guess, true, face.lips),
+        "opening_error_mm": 1000 * float(np.abs(gaps - true_gaps).mean()),
+        "correlation": metrics.correlation(gap, true_gap),
+        "closure_recall": metrics.closure_recall(gap, closing, CLOSED),
+        "vowels_open": metrics.openness_precision(gap, _frames(example, VOWELS) & ~shut, CLOSED),
+        "nasals_open": metrics.openness_precision(gap, _frames(example, {"n", "ng"}) & ~shut, CLOSED),
+        "silence_shut": 1 - metrics.openness_precision(gap, _frames(example, {SILENCE}, 4) & shut, CLOSED),
+    }
+
+
+def _vertices(basis: MotionBasis, coefficients: Tensor) -> np.ndarray:
+    return basis.offsets(coefficients).numpy()
+
+
+def _frames(example: Example, phones: frozenset[str] | set[str], margin: int = 0) -> np.ndarray:
+    """bool [T]: frames inside those phones, ``margin`` frames from their ends."""
+    inside = np.zeros(len(example.coefficients), bool)
+    for phone, first, last in example.intervals:
+        if phone in phones:
+            inside[first + margin : max(last - margin, 0)] = True
+    return inside

@@ -1,0 +1,257 @@
+"""What each stage of training minimises.
+
+Stage 1 is the VQ-VAE. Before stage 2 the audio encoder learns to give the motion directly (the regression baseline);
+then audio encoder, predictor and head learn together, the VQ-VAE held fixed.
+"""
+
+import dataclasses
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from streamingtalker.audio.encoder import AudioEncoder
+from streamingtalker.config import AudioDims, TalkerDims
+from streamingtalker.data.dataset import Batch, Example, batches
+from streamingtalker.data.phones import INVENTORY
+from streamingtalker.losses import MotionLoss, MotionLosses, latent_loss, phone_loss, quantisation_loss
+from streamingtalker.talker import Talker
+from streamingtalker.training.loop import Budget, LoopOptions, fit
+from streamingtalker.vqvae import Quantiser, VqVae
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """λ of each loss term."""
+
+    latent: float = 1.0
+    vertex_l1: float = 1.0
+    vertex_l2: float = 1.0
+    velocity: float = 1.0
+    lip_gap: float = 1.0
+    quantisation: float = 1.0
+    phone: float = 0.3
+
+    def motion(self, losses: MotionLosses) -> dict[str, Tensor]:
+        """The weighted terms over vertices."""
+        names = ("vertex_l1", "vertex_l2", "velocity", "lip_gap")
+        return {name: getattr(self, name) * getattr(losses, name) for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything about the training that is not a dimension."""
+
+    frames: int = 2400  # in a batch
+    weights: Weights = dataclasses.field(default_factory=Weights)
+    continuous: float = 0.1  # share of stage 1 before anything is quantised
+    posterior_dropout: float = 0.15  # of clips that hear the spectrum alone, as where there is no recogniser
+    mel_gain: float = 0.2  # standard deviation of a clip's level, of 0.25 · ln
+    mel_tilt: float = 0.1  # of smooth changes over the bands
+    history_dropout: float = 0.3  # of clips predicted without a history
+    history_noise: float = 0.4  # largest standard deviation of the noise on a clip's history, in latents' deviations
+    own_history: float = 0.5  # of clips whose history is the network's own guess, at the end of the training
+    repeats: int = 2  # diffusion times a clip and step
+    encoder_rate: float = 0.4  # learning rate of the pretrained audio encoder, of the others'
+
+
+class CodeKeeper:
+    """Begins a codebook from data and replaces the codes nobody uses."""
+
+    def __init__(self, quantiser: Quantiser) -> None:
+        self.quantiser = quantiser
+        self.usage = torch.ones(quantiser.codebook.shape[:2], device=quantiser.codebook.device)
+        self.begun = False
+
+    @torch.no_grad()
+    def observe(self, split: Tensor, spent: float) -> None:
+        """See the encoder's outputs [n, H, C] of a step."""
+        pools = self._pools(split)
+        if not self.begun:
+            self.begun = True
+            for book, pool in zip(self.quantiser.codebook, pools, strict=True):
+                book.copy_(cluster(pool, len(book)))
+        indices = self._indices(split)
+        for book, (used, pool) in enumerate(zip(indices, pools, strict=True)):
+            counts = torch.bincount(used, minlength=self.usage.shape[1]).float() / len(used)
+            self.usage[book].lerp_(counts * self.usage.shape[1], 0.02)
+            dead = (self.usage[book] < 0.02).nonzero()[:, 0]
+            if len(dead) and spent < 0.8:
+                self.quantiser.codebook[book, dead] = pool[torch.randint(len(pool), (len(dead),))]
+                self.usage[book, dead] = 1.0
+
+    def _pools(self, split: Tensor) -> list[Tensor]:
+        shared = len(self.quantiser.codebook) == 1
+        return [split.flatten(0, 1)] if shared else list(split.unbind(1))
+
+    def _indices(self, split: Tensor) -> list[Tensor]:
+        indices = self.quantiser.nearest(split)
+        return [indices.flatten()] if len(self.quantiser.codebook) == 1 else list(indices.unbind(1))
+
+
+def cluster(points: Tensor, count: int, rounds: int = 10) -> Tensor:
+    """k-means: ``count`` centres [count, C] of points [n, C]."""
+    centres = points[torch.randint(len(points), (count,))].clone()
+    for _ in range(rounds):
+        nearest = torch.cdist(points, centres).argmin(1)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        sizes = torch.bincount(nearest, minlength=count)[:, None]
+        centres = torch.where(sizes > 0, sums / sizes.clamp_min(1), centres)
+    return centres
+
+
+def train_vqvae(
+    talker: Talker,
+    examples: list[Example],
+    budget: Budget,
+    options: LoopOptions,
+    recipe: Recipe,
+    seed: int,
+    bar: Progress,
+) -> int:
+    """Stage 1, eq. 7: L_rec + L_quant, with vertices weighted as in ``MotionLoss``."""
+    vqvae = talker.vqvae
+    loss = MotionLoss(vqvae.basis, talker.topology)
+    keeper = CodeKeeper(vqvae.quantiser)
+
+    def objective(batch: Batch, spent: float) -> dict[str, Tensor]:
+        latents = vqvae.encoder(batch.coefficients)
+        terms: dict[str, Tensor] = {}
+        if spent >= recipe.continuous:
+            inside = latents[batch.mask > 0].float().unflatten(-1, (vqvae.dims.components, vqvae.dims.code_dim))
+            keeper.observe(inside.detach(), spent)
+            quantised = vqvae.quantiser(latents.float(), batch.mask)
+            terms["quantisation"] = recipe.weights.quantisation * quantisation_loss(quantised)
+            latents = quantised.latents
+        losses = loss(vqvae.decoder(latents), batch.coefficients, batch.mask)
+        return recipe.weights.motion(losses) | terms
+
+    data = batches(examples, talker.dims.styles, recipe.frames, seed)
+    steps = fit(vqvae, [_group(vqvae)], objective, data, budget, options, bar, "stage 1: VQ-VAE")
+    normalise_latents(vqvae, examples)
+    talker.start.copy_(vqvae.still())
+    return steps
+
+
+@torch.no_grad()
+def normalise_latents(vqvae: VqVae, examples: list[Example]) -> None:
+    """Set the latents' mean and scale from the quantised latents of ``examples``."""
+    vqvae.latent_mean.zero_()
+    vqvae.latent_scale.fill_(1)
+    latents = torch.cat([vqvae.encode_coefficients(example.coefficients[None])[0] for example in examples])
+    vqvae.latent_mean.copy_(latents.mean(0))
+    vqvae.latent_scale.copy_(latents.std(0).clamp_min(1e-4))
+
+
+@torch.no_grad()
+def with_latents(vqvae: VqVae, examples: list[Example]) -> list[Example]:
+    """The examples with their quantised latents z_q."""
+    return [
+        dataclasses.replace(example, latents=vqvae.encode_coefficients(example.coefficients[None])[0])
+        for example in examples
+    ]
+
+
+class Regression(nn.Module):
+    """Audio and style straight to motion, frame by frame: what the encoder learns first, and the baseline."""
+
+    def __init__(self, dims: TalkerDims, audio: AudioEncoder) -> None:
+        super().__init__()
+        width = dims.audio.width
+        self.audio = audio
+        self.style = nn.Linear(dims.styles, width, bias=False)
+        self.motion = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU())
+        self.out = nn.Linear(2 * width, dims.motion.basis)
+        self.phones = nn.Linear(width, len(INVENTORY))
+
+    def forward(self, features: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B, …] and one-hot style [B, styles] → coefficients [B, T, K], phone logits [B, T, P]."""
+        heard = self.audio(features)
+        return self.out(self.motion(heard + self.style(style)[:, None])), self.phones(heard)
+
+
+def train_regression(
+    talker: Talker,
+    examples: list[Example],
+    budget: Budget,
+    options: LoopOptions,
+    recipe: Recipe,
+    seed: int,
+    bar: Progress,
+) -> Regression:
+    """Pretrain the talker's audio encoder in place; gives the baseline that holds it."""
+    regression = Regression(talker.dims, talker.audio)
+    loss = MotionLoss(talker.vqvae.basis, talker.topology)
+
+    def objective(batch: Batch, _: float) -> dict[str, Tensor]:
+        features = disturb(batch.features, talker.dims.audio, recipe)
+        motion, phones = regression(features, batch.style)
+        losses = recipe.weights.motion(loss(motion.float(), batch.coefficients, batch.mask))
+        return losses | {"phone": recipe.weights.phone * phone_loss(phones, batch.phones, batch.mask)}
+
+    data = batches(examples, talker.dims.styles, recipe.frames, seed)
+    fit(regression, [_group(regression)], objective, data, budget, options, bar, "audio encoder")
+    return regression
+
+
+def train_talker(
+    talker: Talker, phones: nn.Linear, examples: list[Example], budget: Budget, options: LoopOptions, recipe: Recipe,
+    seed: int, bar: Progress,
+) -> int:  # fmt: skip
+    """Stage 2, eq. 13: L_latent + L_vert + L_vel, with the auxiliary terms. ``phones`` reads the encoder's phones."""
+    talker.vqvae.requires_grad_(False)
+    loss = MotionLoss(talker.vqvae.basis, talker.topology)
+    joint = nn.ModuleDict({"audio": talker.audio, "rest": talker.predictor, "head": talker.head, "phones": phones})
+
+    def objective(batch: Batch, spent: float) -> dict[str, Tensor]:
+        audio = talker.audio(disturb(batch.features, talker.dims.audio, recipe))
+        conditions = _conditions(talker, batch, audio, recipe, spent)
+        repeated = conditions.repeat(recipe.repeats, 1, 1).float()
+        true, mask = batch.latents.repeat(recipe.repeats, 1, 1), batch.mask.repeat(recipe.repeats, 1)
+        guess = talker.head(true, repeated)
+        motion = talker.vqvae.decode_coefficients(guess)
+        losses = loss(motion.float(), batch.coefficients.repeat(recipe.repeats, 1, 1), mask)
+        terms = {"latent": recipe.weights.latent * latent_loss(guess, true, mask)} | recipe.weights.motion(losses)
+        return terms | {"phone": recipe.weights.phone * phone_loss(phones(audio), batch.phones, batch.mask)}
+
+    data = batches(with_latents(talker.vqvae, examples), talker.dims.styles, recipe.frames, seed)
+    groups = [_group(talker.audio, recipe.encoder_rate), _group(talker.predictor), _group(talker.head), _group(phones)]
+    steps = fit(joint, groups, objective, data, budget, options, bar, "stage 2: predictor and head")
+    talker.vqvae.requires_grad_(True)
+    return steps
+
+
+def _conditions(talker: Talker, batch: Batch, audio: Tensor, recipe: Recipe, spent: float) -> Tensor:
+    """Conditions with teacher forcing that is not to be trusted: noisy, partly the network's own, partly missing."""
+    rows, frames = batch.mask.shape
+    noise = torch.rand(rows, 1, 1) * recipe.history_noise
+    history = batch.latents + noise * torch.randn_like(batch.latents)
+    own = torch.rand(rows) < recipe.own_history * spent
+    if own.any():
+        with torch.no_grad():
+            guess = _first_guess(talker, talker.conditions(history, audio, batch.style))
+        history = torch.where(own[:, None, None], guess, history)
+    keep = (torch.rand(rows, 1) >= recipe.history_dropout).expand(rows, frames)
+    return talker.conditions(history, audio, batch.style, keep)
+
+
+def _first_guess(talker: Talker, conditions: Tensor) -> Tensor:
+    """What the head predicts from noise alone, [B, T, H·C]."""
+    time = torch.full((1, 1), talker.head.train_steps - 1)
+    noise = torch.randn(*conditions.shape[:2], talker.dims.motion.latent)
+    return talker.head.predict(noise, conditions.float(), talker.head.embed_time(time)).float()
+
+
+def disturb(features: Tensor, dims: AudioDims, recipe: Recipe) -> Tensor:
+    """Speech features [B, n, bands + classes] as of another microphone; some clips lose their posteriors."""
+    if dims.kind != "speech":
+        return features
+    mel, posteriors = features.split([dims.mel_bands, dims.posterior_classes], dim=2)
+    gain = recipe.mel_gain * torch.randn(len(mel), 1, 1)
+    bumps = nn.functional.interpolate(torch.randn(len(mel), 1, 6), size=dims.mel_bands, mode="linear")
+    heard = torch.rand(len(mel), 1, 1) >= recipe.posterior_dropout
+    return torch.cat([mel + gain + recipe.mel_tilt * bumps, posteriors * heard], dim=2)
+
+
+def _group(module: nn.Module, scale: float = 1.0) -> dict:
+    return {"params": list(module.parameters()), "scale": scale}
