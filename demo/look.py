@@ -1,0 +1,116 @@
+"""What the renderer needs to know of a face: its surface, cut into batches, and where camera and lights stand.
+
+Plain arithmetic, no OpenGL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+_DISTANCE = 1.7  # metres from camera to face: a portrait lens, no big nose
+
+
+class Part(Protocol):
+    """A piece of the drawn surface with one material."""
+
+    faces: tuple[int, int]  # from, to
+    vertices: tuple[int, int]  # from, to
+    roughness: float  # 0 … 1
+    double_sided: bool
+
+
+class Look(Protocol):
+    """A drawable face: R surface vertices that follow V face vertices."""
+
+    template: np.ndarray  # float32 [V, 3] metres
+    faces: np.ndarray  # int32 [F, 3] over the R surface vertices
+    colors: np.ndarray  # uint8 [R, 4] sRGB and alpha
+    parts: Sequence[Part]
+    pivots: np.ndarray  # float32 [2, 3] centres of the eyes
+    mouth: np.ndarray  # float32 [3] middle of the lips
+
+    def surface(self, vertices: np.ndarray) -> np.ndarray:
+        """Positions float32 [R, 3] of the surface for face vertices [V, 3]."""
+
+    def normals(self, positions: np.ndarray) -> np.ndarray:
+        """Unit normals float32 [R, 3] of the surface."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Parts drawn in one go: one draw call costs more than many triangles."""
+
+    data: np.ndarray  # float32 [n, 12]: position, normal, roughness and spare, linear RGBA; what OpenGL is given
+    faces: np.ndarray  # int32 [f, 3] over the n
+    members: np.ndarray  # int64 [n] over the R surface vertices
+    double_sided: bool
+    translucent: bool
+
+    def move(self, positions: np.ndarray, normals: np.ndarray) -> None:
+        """Put the surface's positions and normals [R, 3] into ``data``."""
+        self.data[:, :3] = positions[self.members]
+        self.data[:, 3:6] = normals[self.members]
+
+
+def batches(look: Look) -> list[Batch]:
+    """The face's parts, joined by what OpenGL must be told about them; what is translucent comes last."""
+    groups: dict[tuple[bool, bool], list[Part]] = {}
+    for part in look.parts:
+        translucent = bool((look.colors[slice(*part.vertices), 3] < 255).any())
+        groups.setdefault((translucent, part.double_sided), []).append(part)
+    return [_batch(look, groups[key], *key) for key in sorted(groups)]
+
+
+def _batch(look: Look, parts: list[Part], translucent: bool, double_sided: bool) -> Batch:
+    faces = np.concatenate([look.faces[slice(*part.faces)] for part in parts])
+    members, local = np.unique(faces, return_inverse=True)
+    finish = np.zeros((len(look.colors), 2), np.float32)
+    for part in parts:
+        finish[slice(*part.vertices)] = part.roughness, 0.0
+    data = np.zeros((len(members), 12), np.float32)
+    data[:, 6:8] = finish[members]
+    data[:, 8:12] = linear(look.colors[members])
+    return Batch(data, local.reshape(-1, 3).astype(np.int32), members, double_sided, translucent)
+
+
+def linear(colors: np.ndarray) -> np.ndarray:
+    """Linear light float32 [n, 4] of sRGB colours with alpha, uint8 [n, 4]."""
+    shares = colors.astype(np.float32) / 255
+    rgb = shares[:, :3]
+    shares[:, :3] = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return shares
+
+
+def camera_pose(look: Look) -> np.ndarray:
+    """Where the camera stands, 4x4: level with the middle of head and shoulders, looking along -z."""
+    _, middle, _ = _portrait(look)
+    pose = np.eye(4)
+    pose[:3, 3] = 0.0, middle, float(look.pivots[:, 2].mean()) + _DISTANCE
+    return pose
+
+
+def field_of_view(look: Look, aspect: float) -> float:
+    """Vertical angle in radians that shows head and shoulders in a picture of that width over height."""
+    height, _, width = _portrait(look)
+    return 2 * float(np.arctan(max(height, width / aspect) / 2 / _DISTANCE))
+
+
+def light_pose(direction: tuple[float, float, float]) -> np.ndarray:
+    """4x4 pose whose -z axis points from where a light stands, in ``direction``, to the face."""
+    z = np.array(direction, float) / np.linalg.norm(direction)
+    x = np.cross([0.0, 1.0, 0.0], z)
+    x /= np.linalg.norm(x)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)
+    return pose
+
+
+def _portrait(look: Look) -> tuple[float, float, float]:
+    """Height in metres of what is shown, its middle (y), and the width that must be seen."""
+    eyes = float(look.pivots[:, 1].mean())
+    unit = eyes - float(look.mouth[1])  # from mouth to eyes: the measure of a face
+    top = float(look.surface(look.template)[:, 1].max()) + 0.6 * unit
+    height = 7.2 * unit
+    return height, top - height / 2, 5.6 * unit

@@ -1,0 +1,337 @@
+"""Sound out: the answer's samples go to a loudspeaker that never stops, and the loudspeaker drives the clock.
+
+One stream stays open and plays silence between turns: opening one for every answer costs a second on some systems. A
+voice that comes too slowly is filled up with silence that counts as no turn sample, so face and voice wait
+together.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from demo.clock import PlaybackClock
+from demo.devices import DeviceError, find_device, load_portaudio
+from streamingtalker.audio.resample import Resampler
+
+log = logging.getLogger(__name__)
+
+Fill = Callable[[np.ndarray, float], None]  # (float32 [n] to be filled, monotonic time its first sample is heard)
+
+_FADE_SECONDS = 0.008  # an interrupted voice is faded out: cutting it would click
+_SLOWEST_DEVICE = 2.0  # seconds of latency beyond which a report is taken for rubbish
+
+
+class Speaker(Protocol):
+    """Whatever asks for samples in real time."""
+
+    rate: int  # Hz
+
+    def open(self, fill: Fill) -> None:
+        """Call ``fill`` from a thread of its own until ``close``. Raises DeviceError where that cannot be."""
+
+    def close(self) -> None:
+        """Stop asking."""
+
+
+@dataclass(frozen=True)
+class PlaybackCounts:
+    """How a turn's sound went."""
+
+    played: int = 0  # samples of the turn handed to the device, at its rate
+    underruns: int = 0  # times the voice came too late
+    starved: int = 0  # samples of silence put in for it
+
+
+class Playback:
+    """The samples of the current turn on their way to a speaker. Its ``clock`` tells how many have left it."""
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        offset_ms: float = 0.0,
+        on_played: Callable[[np.ndarray], None] | None = None,
+    ) -> None:
+        """``on_played`` is given every block handed to the speaker (float32 [n] at ``speaker.rate``), silence too, in
+        the audio thread: it must return at once."""
+        self.clock = PlaybackClock(speaker.rate, monotonic, offset_ms / 1000)
+        self.on_played = on_played
+        self._speaker = speaker
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._turn = _Turn(-1, Resampler(speaker.rate, speaker.rate))
+        self._fading = np.zeros(0, np.float32)
+
+    def open(self) -> None:
+        """Start the stream. Raises DeviceError."""
+        self._speaker.open(self._fill)
+
+    def close(self) -> None:
+        """Stop the stream and the turn."""
+        self.stop()
+        self._speaker.close()
+
+    def begin(self, turn: int, rate: int) -> "Future[bool]":
+        """Make ``turn`` the current one, whose samples come at ``rate`` Hz; an older one falls silent.
+
+        The future is True when the turn's last sample has left the speaker, False when the turn was stopped. It is set
+        in the audio thread.
+        """
+        self.stop()
+        with self._lock:
+            self._turn = _Turn(turn, Resampler(rate, self._speaker.rate))
+            self.clock.begin(turn)
+            return self._turn.done
+
+    def write(self, turn: int, pcm: np.ndarray) -> bool:
+        """Append float32 samples [n]. False where ``turn`` is not the current one: they are dropped."""
+        with self._lock:
+            if turn != self._turn.number or self._turn.ended:
+                return False
+            self._turn.append(self._turn.resampler.feed(pcm))
+            return True
+
+    def start(self, turn: int) -> None:
+        """Let the turn be heard."""
+        with self._lock:
+            if turn == self._turn.number:
+                self._turn.started = True
+
+    def end(self, turn: int) -> None:
+        """Nothing more comes; starts the turn if nobody has."""
+        with self._lock:
+            if turn == self._turn.number and not self._turn.ended:
+                self._turn.append(self._turn.resampler.finish())
+                self._turn.started = self._turn.ended = True
+
+    def stop(self) -> None:
+        """Fall silent at once and forget the turn's samples."""
+        with self._lock:
+            turn = self._turn
+            self._fading = _faded(turn.take(int(_FADE_SECONDS * self._speaker.rate))) if turn.heard_at else self._fading
+            turn.drop()
+            self.clock.begin(-1)
+        turn.settle(False)
+
+    def first_sample_at(self, turn: int) -> float | None:
+        """Monotonic time at which the turn's first sample is heard, None before it was handed over."""
+        with self._lock:
+            return self._turn.heard_at if turn == self._turn.number else None
+
+    def counts(self) -> PlaybackCounts:
+        """How the current turn's sound went so far."""
+        with self._lock:
+            return PlaybackCounts(self._turn.played, self._turn.underruns, self._turn.starved)
+
+    def buffered(self) -> float:
+        """Seconds of the turn not handed over yet."""
+        with self._lock:
+            return self._turn.buffered / self._speaker.rate
+
+    def _fill(self, out: np.ndarray, dac_time: float) -> None:
+        """The audio callback."""
+        with self._lock:
+            turn, first, count = self._turn, self._turn.played, self._pour(out, dac_time)
+            self.clock.advance(turn.number, first, count, dac_time)
+            self.clock.advance(None, 0, len(out) - count, dac_time + count / self._speaker.rate)
+        if turn.silent_at is not None and self._monotonic() >= turn.silent_at:
+            turn.settle(True)
+        self._tap(out)
+
+    def _pour(self, out: np.ndarray, dac_time: float) -> int:
+        """Fill ``out`` and return how many of its samples are the turn's."""
+        turn, count = self._turn, 0
+        if turn.started:
+            pcm = turn.take(len(out))
+            count = len(pcm)
+            out[:count] = pcm
+            turn.note(count, len(out) - count, dac_time, self._speaker.rate)
+        out[count:] = 0
+        tail, self._fading = self._fading[: len(out) - count], self._fading[len(out) - count :]
+        out[count : count + len(tail)] = tail
+        return count
+
+    def _tap(self, out: np.ndarray) -> None:
+        if self.on_played is None:
+            return
+        try:
+            self.on_played(out.copy())
+        except Exception:
+            log.exception("What listens to the loudspeaker failed; the sound goes on without it.")
+            self.on_played = None
+
+
+class _Turn:
+    """Samples of one turn that wait, and what became of the others."""
+
+    def __init__(self, number: int, resampler: Resampler) -> None:
+        self.number = number
+        self.resampler = resampler
+        self.done: Future[bool] = Future()
+        self.started = False
+        self.ended = False
+        self.heard_at: float | None = None  # monotonic, of the first sample
+        self.silent_at: float | None = None  # monotonic, of the end
+        self.played = 0
+        self.underruns = 0
+        self.starved = 0
+        self.buffered = 0
+        self._chunks: deque[np.ndarray] = deque()
+        self._starving = False
+
+    def append(self, pcm: np.ndarray) -> None:
+        if len(pcm):
+            self._chunks.append(np.clip(pcm, -1, 1, dtype=np.float32))
+            self.buffered += len(pcm)
+
+    def take(self, count: int) -> np.ndarray:
+        """Up to ``count`` samples that are next."""
+        taken: list[np.ndarray] = []
+        while count > 0 and self._chunks:
+            chunk = self._chunks.popleft()
+            if len(chunk) > count:
+                self._chunks.appendleft(chunk[count:])
+            taken.append(chunk[:count])
+            count -= len(taken[-1])
+        pcm = np.concatenate(taken) if taken else np.zeros(0, np.float32)
+        self.buffered -= len(pcm)
+        return pcm
+
+    def note(self, count: int, missing: int, dac_time: float, rate: int) -> None:
+        """Keep the books: ``count`` samples handed over from ``dac_time`` on, ``missing`` ones were not there."""
+        self.played += count
+        if count and self.heard_at is None:
+            self.heard_at = dac_time
+        if self.ended and not self.buffered and self.silent_at is None:
+            self.silent_at = dac_time + count / rate
+        starving = bool(missing) and not self.ended and self.heard_at is not None
+        if starving:
+            self.starved += missing
+            self.underruns += not self._starving
+        self._starving = starving
+
+    def drop(self) -> None:
+        self._chunks.clear()
+        self.buffered = 0
+        self.started, self.ended, self.silent_at = False, True, None
+
+    def settle(self, complete: bool) -> None:
+        """Say how the turn ended, once."""
+        with contextlib.suppress(InvalidStateError):  # it was stopped while its last sample left the speaker
+            self.done.set_result(complete)
+
+
+def _faded(pcm: np.ndarray) -> np.ndarray:
+    return pcm * np.linspace(1, 0, len(pcm), dtype=np.float32)
+
+
+class SoundDeviceSpeaker:
+    """A real loudspeaker, through PortAudio."""
+
+    def __init__(
+        self,
+        device: str | None = None,
+        *,
+        latency: float = 0.06,
+        monotonic: Callable[[], float] = time.monotonic,
+        backend: Any = None,  # noqa: ANN401 - a stand-in for sounddevice
+    ) -> None:
+        """``device``: a name, part of one, or a number; None takes the system's default. ``latency``: seconds, a wish.
+
+        Raises DeviceError.
+        """
+        self._portaudio = backend or load_portaudio()
+        found = find_device(device, "output", backend)
+        self.name, self.rate = found.name, int(found.rate)
+        self._index, self._channels = found.index, min(2, found.outputs)
+        self._latency = latency
+        self._monotonic = monotonic
+        self._stream: Any = None
+        self._distrusts = False
+
+    def open(self, fill: Fill) -> None:
+        """Start asking ``fill`` for samples. Raises DeviceError."""
+        self._fill = fill
+        try:
+            self._stream = self._portaudio.OutputStream(
+                samplerate=self.rate,
+                device=self._index,
+                channels=self._channels,
+                dtype="float32",
+                latency=self._latency,
+                callback=self._called,
+            )
+            self._stream.start()
+        except self._portaudio.PortAudioError as error:
+            raise DeviceError(
+                f"The loudspeaker {self.name!r} does not open ({error}); close what else uses it, or choose "
+                "another with --output-device."
+            ) from error
+
+    def close(self) -> None:
+        """Stop the stream."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _called(self, out: np.ndarray, frames: int, times: Any, _status: Any) -> None:  # noqa: ANN401 - PortAudio's
+        mono = np.empty(frames, np.float32)
+        self._fill(mono, self._monotonic() + self._delay(times))
+        out[:] = mono[:, None]
+
+    def _delay(self, times: Any) -> float:  # noqa: ANN401 - PortAudio's
+        """Seconds until the samples now asked for are heard."""
+        delay = times.outputBufferDacTime - times.currentTime
+        if 0 < delay < _SLOWEST_DEVICE:
+            return delay
+        if not self._distrusts:
+            self._distrusts = True
+            log.warning("The loudspeaker reports a delay of %.3f s; using its stated latency instead.", delay)
+        return self._stream.latency
+
+
+class SimulatedSpeaker:
+    """No sound card: a thread that asks for samples at exactly the pace at which a loudspeaker would play them."""
+
+    def __init__(
+        self,
+        rate: int = 48000,
+        *,
+        latency: float = 0.05,
+        block: int = 480,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.rate = rate
+        self._latency = latency
+        self._block = block
+        self._monotonic = monotonic
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def open(self, fill: Fill) -> None:
+        """Start the thread."""
+        self._closing.clear()
+        self._thread = threading.Thread(target=self._run, args=(fill,), name="simulated speaker", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._closing.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self, fill: Fill) -> None:
+        out = np.zeros(self._block, np.float32)
+        began, blocks = self._monotonic(), 0
+        while not self._closing.wait(max(0.0, began + blocks * self._block / self.rate - self._monotonic())):
+            fill(out, began + blocks * self._block / self.rate + self._latency)
+            blocks += 1
