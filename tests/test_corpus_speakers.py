@@ -110,5 +110,4 @@ def test_calibration_finds_a_known_offset():
             pcm[int(start * RATE) : int(end * RATE)] += rng.standard_normal(int(end * RATE) - int(start * RATE))
     late = [Phone(n, s + 0.04, e + 0.04) for n, s, e in zip(names, edges, edges[1:], strict=False)]
     found = calibrate([Speech(pcm.astype(np.float32), RATE, tuple(late))])
-    assert found.offset == pytest.approx(0.04, abs=0.006)
-    assert found.by_variance == pytest.approx(0.04, abs=0.006)
+    assert found.stops == pytest.approx(0.04, abs=0.006)

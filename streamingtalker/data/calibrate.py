@@ -1,48 +1,66 @@
 """How early or late a voice's phone labels are against its sound.
 
 ``python -m streamingtalker.data.calibrate`` speaks sentences with each voice, shifts the labels over a range and
-measures at each shift
+measures three contrasts at each shift, in dB:
 
-* the contrast: mean level of the sound inside vowels minus that inside stop consonants, in dB;
-* the share of the variance of a log spectrum explained by the phone that the labels name.
+* stops: mean level inside vowels over that inside stop consonants;
+* sibilants: how much more of the sound lies above 4 kHz inside s z sh ch jh than inside vowels, nasals and liquids;
+* pauses: mean level inside vowels over that inside pauses.
 
-Both peak where the labels fit. The contrast decides: a buzzing formant voice changes its spectrum so little within a
-phone that the second measure is flat. The offset printed is positive where labels come later than the sound.
+Each peaks where the labels fit, and the median of the three peaks is the offset, positive where labels come later than
+the sound. Where the three disagree, the labels mean something else than the sound: espeak-ng marks the burst of a
+voiceless stop instead of its closure, which moved the first contrast alone by 35 ms until the engine's labels were
+mended.
 """
 
 import argparse
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import soxr
 
-from streamingtalker.data.phones import INVENTORY, STOPS, VOWELS, Phone
+from streamingtalker.data.phones import INVENTORY, SILENCE, STOPS, VOWELS, Phone
 from streamingtalker.data.sentences import draw_sentence
 from streamingtalker.data.speakers import VOICES, Manner, Speech, find_voice, speaker
 
-RATE, HOP, WINDOW, BANDS = 16000, 80, 400, 20  # the analysis: 5 ms steps, 25 ms windows
+RATE, HOP, WINDOW = 16000, 80, 320  # the analysis: 5 ms steps, 20 ms windows
 SHIFTS = np.arange(-0.150, 0.1501, 0.005)  # seconds
+SIBILANTS = frozenset(["s", "z", "sh", "ch", "jh"])
+SONORANTS = VOWELS | frozenset(["m", "n", "ng", "l", "r", "w", "y"])
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found for one voice."""
+    """What was found for one voice: offsets in seconds by which labels come later than the sound."""
 
-    offset: float  # seconds by which labels come later than the sound, where the contrast peaks
-    by_variance: float  # seconds, where the explained variance peaks
-    contrast_db: float  # at the offset
-    explained: float  # share of variance at the offset, 0 to 1
+    stops: float
+    sibilants: float
+    pauses: float
+    contrast_db: float  # of the stops, at the offset
+
+    @property
+    def offset(self) -> float:
+        """The median of the three."""
+        return float(np.median([self.stops, self.sibilants, self.pauses]))
 
 
-def spectrum(pcm: np.ndarray) -> np.ndarray:
-    """Log band levels, float32 [steps, BANDS] in dB; step k is centred at k * HOP samples of 16 kHz sound."""
-    padded = np.pad(pcm, WINDOW // 2)
+@dataclass(frozen=True)
+class _Levels:
+    """The sound of an utterance in dB [steps]; step k is centred at k * HOP samples of 16 kHz sound."""
+
+    overall: np.ndarray
+    sharpness: np.ndarray  # above 4 kHz relative to below 1 kHz
+
+
+def _levels(speech: Speech) -> _Levels:
+    padded = np.pad(soxr.resample(speech.pcm, speech.rate, RATE), WINDOW // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW)
-    power = np.abs(np.fft.rfft(frames, 512)) ** 2
-    edges = np.unique(np.round(np.geomspace(3, power.shape[1], BANDS + 1)).astype(int))
-    bands = np.add.reduceat(power, edges[:-1], axis=1)
-    return (10 * np.log10(bands + 1e-7)).astype(np.float32)
+    power = np.abs(np.fft.rfft(frames)) ** 2
+    kilohertz = power.shape[1] // 8
+    low, high = power[:, 2:kilohertz].sum(axis=1), power[:, 4 * kilohertz :].sum(axis=1)
+    return _Levels(10 * np.log10(power.sum(axis=1) + 1e-6), 10 * np.log10((high + 1e-6) / (low + 1e-6)))
 
 
 def labels_at(phones: Sequence[Phone], times: np.ndarray) -> np.ndarray:
@@ -53,43 +71,36 @@ def labels_at(phones: Sequence[Phone], times: np.ndarray) -> np.ndarray:
     return np.where((times < phones[0].start) | (times >= phones[-1].end), 0, found)
 
 
-def measure(speeches: Sequence[Speech], shift: float) -> tuple[float, float]:
-    """Contrast in dB and explained share of variance when every label comes ``shift`` seconds earlier than given."""
-    spectra = [spectrum(soxr.resample(speech.pcm, speech.rate, RATE)) for speech in speeches]
-    return _measure(spectra, speeches, shift)
-
-
 def calibrate(speeches: Sequence[Speech]) -> Calibration:
     """The offset of the labels of ``speeches``, which one voice spoke."""
-    spectra = [spectrum(soxr.resample(speech.pcm, speech.rate, RATE)) for speech in speeches]
-    curves = np.array([_measure(spectra, speeches, shift) for shift in SHIFTS])
-    offset, by_variance = (_peak(curve) for curve in curves.T)
-    at = int(np.argmin(np.abs(SHIFTS - offset)))
-    return Calibration(offset, by_variance, *(float(value) for value in curves[at]))
+    levels = [_levels(speech) for speech in speeches]
+    curves = np.array([_contrasts(levels, speeches, shift) for shift in SHIFTS]).T
+    stops, sibilants, pauses = (_peak(curve) for curve in curves)
+    found = Calibration(stops, sibilants, pauses, 0.0)
+    return dataclasses.replace(found, contrast_db=float(np.interp(found.offset, SHIFTS, curves[0])))
 
 
-def _measure(spectra: Sequence[np.ndarray], speeches: Sequence[Speech], shift: float) -> tuple[float, float]:
+def _contrasts(levels: Sequence[_Levels], speeches: Sequence[Speech], shift: float) -> tuple[float, float, float]:
+    """The three contrasts in dB when every label comes ``shift`` seconds earlier than given."""
     labels = np.concatenate(
         [
-            labels_at(speech.phones, np.arange(len(levels)) * HOP / RATE + shift)
-            for levels, speech in zip(spectra, speeches, strict=True)
+            labels_at(speech.phones, np.arange(len(level.overall)) * HOP / RATE + shift)
+            for level, speech in zip(levels, speeches, strict=True)
         ]
     )
-    levels = np.concatenate(spectra)
-    loudness = levels.max(axis=1)
-    vowels, stops = (np.isin(labels, [INVENTORY.index(name) for name in group]) for group in (VOWELS, STOPS))
-    return float(loudness[vowels].mean() - loudness[stops].mean()), _explained(levels, labels)
+    overall = np.concatenate([level.overall for level in levels])
+    sharpness = np.concatenate([level.sharpness for level in levels])
 
+    def mean(values: np.ndarray, names: Collection[str]) -> float:
+        chosen = np.isin(labels, [INVENTORY.index(name) for name in names])
+        return float(values[chosen].mean()) if chosen.any() else 0.0
 
-def _explained(levels: np.ndarray, labels: np.ndarray) -> float:
-    speech = labels != 0
-    levels, labels = levels[speech], labels[speech]
-    counts = np.bincount(labels, minlength=len(INVENTORY))[:, None]
-    sums = np.zeros((len(INVENTORY), levels.shape[1]))
-    np.add.at(sums, labels, levels)
-    means = sums / np.maximum(counts, 1)
-    between = (counts * (means - levels.mean(axis=0)) ** 2).sum()
-    return float(between / ((levels - levels.mean(axis=0)) ** 2).sum())
+    vowels = mean(overall, VOWELS)
+    return (
+        vowels - mean(overall, STOPS),
+        mean(sharpness, SIBILANTS) - mean(sharpness, SONORANTS),
+        vowels - mean(overall, [SILENCE]),
+    )
 
 
 def _peak(curve: np.ndarray) -> float:
@@ -116,7 +127,7 @@ def main() -> None:
     parser.add_argument("--paces", type=float, nargs="*", default=[1.0])
     parser.add_argument("--residual", action="store_true", help="what is left after the offsets in use are taken off")
     options = parser.parse_args()
-    print("voice       pace  offset ms  by variance  in use ms  contrast dB  explained")
+    print("voice       pace  offset ms  (stops, sibilants, pauses)  in use ms  contrast dB")
     for name in options.voices:
         for pace in options.paces:
             speeches = speak_for_calibration(name, options.sentences, pace, calibrated=options.residual)
@@ -124,11 +135,9 @@ def main() -> None:
 
 
 def _line(name: str, pace: float, found: Calibration) -> str:
-    in_use = find_voice(name).label_offset_at(pace)
-    return (
-        f"{name:10} {pace:5.2f} {found.offset * 1e3:10.1f} {found.by_variance * 1e3:12.1f} {in_use * 1e3:10.1f} "
-        f"{found.contrast_db:12.1f} {found.explained:10.2f}"
-    )
+    peaks = ", ".join(f"{1e3 * peak:6.1f}" for peak in (found.stops, found.sibilants, found.pauses))
+    in_use = 1e3 * find_voice(name).label_offset
+    return f"{name:10} {pace:5.2f} {1e3 * found.offset:10.1f}  ({peaks}) {in_use:14.1f} {found.contrast_db:12.1f}"
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ from streamingtalker.data.visemes import (
     visemes_of,
 )
 
-JAW_GROUP, LIPS, ROUNDING = 0, 1, 2
-_GROUP = {"funnel": ROUNDING, "pucker": ROUNDING, "jaw": JAW_GROUP, "tongue": JAW_GROUP, "close": JAW_GROUP}
+JAW_GROUP, LIPS, ROUNDING, TONGUE = 0, 1, 2, 3
+_GROUP = {"funnel": ROUNDING, "pucker": ROUNDING, "jaw": JAW_GROUP, "tongue": TONGUE, "close": JAW_GROUP}
 GROUP_OF_CHANNEL = np.array([_GROUP.get(name, LIPS) for name in CHANNEL_NAMES])
 
 
@@ -60,8 +60,10 @@ STYLES: tuple[Style, ...] = (
 class Articulation:
     """The constants of the dominance model."""
 
-    lead: np.ndarray = field(default_factory=lambda: np.array([0.075, 0.075, 0.130]))  # seconds, by group, before
-    lag: np.ndarray = field(default_factory=lambda: np.array([0.085, 0.085, 0.100]))  # seconds, by group, after
+    lead: np.ndarray = field(
+        default_factory=lambda: np.array([0.075, 0.075, 0.130, 0.055])
+    )  # seconds, by group, before
+    lag: np.ndarray = field(default_factory=lambda: np.array([0.085, 0.085, 0.100, 0.055]))  # seconds, by group, after
     steepness: float = 1.3  # exponent of the fall of the dominance
     core: tuple[float, float] = (0.30, 0.65)  # share of the phone over which it has its full dominance
     stress_jaw: tuple[float, float, float] = (0.80, 1.0, 1.15)  # on a vowel's jaw: un-, secondary, stressed
@@ -110,8 +112,8 @@ def mouth(phones: Sequence[Phone], frames: int, fps: float, style: Style, rng: n
 def _targets(phone: Phone, style: Style, rng: np.random.Generator) -> list[_Target]:
     """The visemes of ``phone``, as large as stress, length, style and chance make them."""
     keys = visemes_of(phone.name)
-    scale = np.array([style.jaw, style.lips, style.rounding])[GROUP_OF_CHANNEL]
-    scale = scale * (1 + ARTICULATION.jitter * rng.standard_normal(3)).clip(0.7, 1.3)[GROUP_OF_CHANNEL]
+    scale = np.array([style.jaw, style.lips, style.rounding, 1.0])[GROUP_OF_CHANNEL]
+    scale = scale * (1 + ARTICULATION.jitter * rng.standard_normal(4)).clip(0.7, 1.3)[GROUP_OF_CHANNEL]
     if phone.name in VOWELS:
         index = {UNSTRESSED: 0, SECONDARY: 1, STRESSED: 2}[phone.stress]
         scale[CHANNEL_NAMES.index("jaw")] *= ARTICULATION.stress_jaw[index] * min(1.12, 0.80 + 2.2 * phone.seconds)
@@ -125,7 +127,7 @@ def _targets(phone: Phone, style: Style, rng: np.random.Generator) -> list[_Targ
 def blend(targets: Sequence[_Target], times: np.ndarray, tightness: float = 1.0) -> np.ndarray:
     """The dominance-weighted mean of ``targets`` at ``times`` (seconds), float32 [T, C]."""
     values = np.stack([target.values for target in targets])
-    strengths = np.array([DOMINANCE[target.viseme] for target in targets])
+    strengths = np.array([(*DOMINANCE[target.viseme], 3.0 if target.viseme == "th" else 0.6) for target in targets])
     reach = np.array([_REACH.get(target.viseme, 1.0) for target in targets]) / tightness
     start, end = (np.array([getattr(target, edge) for target in targets]) for edge in ("start", "end"))
     core_start, core_end = (start + share * (end - start) for share in ARTICULATION.core)
@@ -205,7 +207,7 @@ def _strength(closures: Sequence[_Closure], times: np.ndarray) -> np.ndarray:
 
 
 # Factors on, and least values of, shapes while the lips are closed for m b p, and while they are for f v.
-_BILABIAL_LIMITS = {"jawOpen": 0.07, "mouthPucker": 0.80, "mouthFunnel": 0.20}
+_BILABIAL_LIMITS = {"jawOpen": 0.07, "mouthPucker": 0.55, "mouthFunnel": 0.05}
 _BILABIAL_SHAPES = {"mouthRollLower": 0.10, "mouthRollUpper": 0.08, "mouthPressLeft": 0.15, "mouthPressRight": 0.15}
 _BILABIAL_GONE = ("mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "tongueOut")
 _LABIODENTAL_SHAPES = {"mouthRollLower": 0.80, "mouthUpperUpLeft": 0.50, "mouthUpperUpRight": 0.50}

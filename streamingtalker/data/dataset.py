@@ -8,9 +8,11 @@ phones/<name>.json                 list of {phone, start, end} in seconds
 features/<encoder>/<name>.npy      float16, what the audio encoder's front end makes of the wav; written here
 """
 
+import hashlib
 import json
+import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,13 +69,6 @@ class Corpus:
         """The clips of split ``train``, ``val`` or ``test``."""
         return [clip for clip in self.clips if clip.split == name]
 
-    def pcm(self, clip: Clip) -> np.ndarray:
-        """float32 [n] at 16 kHz."""
-        pcm, rate = load_audio(self.path / "wav" / f"{clip.name}.wav")
-        if rate != RATE:
-            raise CorpusError(f"wav/{clip.name}.wav has {rate} samples a second, not {RATE}; make the corpus again.")
-        return pcm
-
     def phones(self, clip: Clip) -> list[Phone]:
         """In order of time."""
         entries = json.loads((self.path / "phones" / f"{clip.name}.json").read_text())
@@ -103,9 +98,10 @@ class Corpus:
         return torch.from_numpy(weights) @ shapes - basis.mean @ basis.analysis
 
     def features_file(self, clip: Clip, dims: AudioDims) -> Path:
-        """Where the front end's features of a clip are kept."""
+        """Where the front end's features of a clip are kept; the name holds the sound's hash, so they are never stale."""
         grid = f"{DEFAULT_GRID.left}-{DEFAULT_GRID.hop}-{DEFAULT_GRID.right}-{DEFAULT_GRID.first_hop}"
-        return self.path / "features" / f"mel{dims.mel_bands}-{grid}-ahead{dims.lookahead}" / f"{clip.name}.npy"
+        sound = hashlib.sha256((self.path / "wav" / f"{clip.name}.wav").read_bytes()).hexdigest()[:12]
+        return self.path / "features" / f"mel{dims.mel_bands}-{grid}-ahead{dims.lookahead}" / f"{clip.name}-{sound}.npy"
 
     def features(self, clip: Clip, dims: AudioDims) -> np.ndarray:
         """Features float16 [columns, bands + classes], memory-mapped. ``extract_features`` makes them."""
@@ -118,55 +114,32 @@ class Corpus:
             raise CorpusError(f"{file} cannot be read ({error}); make the corpus again.") from error
 
 
-def extract_features(
-    corpus: Corpus, dims: AudioDims, processes: int = 1, done: Callable[[], None] = lambda: None
-) -> None:
-    """Make the features of every clip that lacks them, with the very windows a stream uses. ``done`` after each."""
-    missing = [clip for clip in corpus.clips if not corpus.features_file(clip, dims).exists()]
-    for _ in range(len(corpus.clips) - len(missing)):
+def extract_features(corpus: Corpus, dims: AudioDims, jobs: int = 1, done: Callable[[], None] = lambda: None) -> None:
+    """Make the features of every clip that lacks them, with the very windows a stream uses. ``done`` after each.
+
+    A run that was broken off goes on where it stopped.
+    """
+    tasks = [(corpus.path / "wav" / f"{clip.name}.wav", corpus.features_file(clip, dims)) for clip in corpus.clips]
+    missing = [task for task in tasks if not task[1].exists()]
+    for _ in range(len(tasks) - len(missing)):
         done()
-    if processes <= 1:
-        extractor = _Extractor(corpus, dims)
-        for clip in missing:
-            extractor(clip)
-            done()
-        return
-    with ProcessPoolExecutor(processes, initializer=_start_extractor, initargs=(corpus.path, dims)) as pool:
-        for _ in pool.map(_extract, missing, chunksize=4):
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(_extract, wav, file, dims, corpus.fps) for wav, file in missing]
+        for task in as_completed(waiting):
+            task.result()
             done()
 
 
-class _Extractor:
-    """One recogniser, many clips."""
-
-    def __init__(self, corpus: Corpus, dims: AudioDims) -> None:
-        self.corpus = corpus
-        self.dims = dims
-        self.stream = SpeechFeatures(dims, corpus.fps, open_recogniser())
-
-    def __call__(self, clip: Clip) -> None:
-        self.stream.reset()
-        pcm = self.corpus.pcm(clip)
-        columns = np.concatenate([self.stream.feed(pcm), self.stream.finish()]).astype(np.float16)
-        file = self.corpus.features_file(clip, self.dims)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        with part.open("wb") as out:
-            np.save(out, columns)
-        part.replace(file)
-
-
-_extractor: _Extractor | None = None  # of a worker process
-
-
-def _start_extractor(path: Path, dims: AudioDims) -> None:
-    global _extractor
-    _extractor = _Extractor(Corpus(path), dims)
-
-
-def _extract(clip: Clip) -> None:
-    assert _extractor is not None
-    _extractor(clip)
+def _extract(wav: Path, file: Path, dims: AudioDims, fps: int) -> None:
+    """Write the features of one recording, whole or not at all."""
+    stream = SpeechFeatures(dims, fps, open_recogniser())
+    pcm, _ = load_audio(wav)
+    columns = np.concatenate([stream.feed(pcm), stream.finish()]).astype(np.float16)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    with part.open("wb") as out:
+        np.save(out, columns)
+    part.replace(file)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ taken off here, so that the times of a :class:`Speech` are those of the sound.
 
 import ctypes
 import ctypes.util
+import dataclasses
 import functools
 import json
 import re
@@ -67,33 +68,29 @@ class Voice:
     name: str
     engine: str  # key of ENGINES
     engine_voice: str  # what the engine calls it
-    label_offset: float  # seconds by which the engine's labels come later than the sound at pace 1
+    label_offset: float  # seconds by which the engine's labels come later than the sound
     share: float = 0.0  # of the training minutes; 0 for a voice never trained on
     split: str = "train"  # where the voice is new: "val" and "test" voices occur in that split alone
 
-    def label_offset_at(self, pace: float) -> float:
-        """Seconds by which labels come later than the sound. espeak's grow with the speech, the others' do not."""
-        return self.label_offset / pace if self.engine == "espeak" else self.label_offset
-
 
 VOICES: tuple[Voice, ...] = (
-    Voice("hibari", "hibari", "heart", 0.055, share=0.36),
-    Voice("slt", "flite", "slt", -0.008, share=0.13),
+    Voice("hibari", "hibari", "heart", 0.054, share=0.36),
+    Voice("slt", "flite", "slt", -0.010, share=0.13),
     Voice("awb", "flite", "awb", 0.0, share=0.13),
     Voice("kal", "flite", "kal16", -0.001, share=0.10),
-    Voice("espeakus", "espeak", "en-us", 0.038, share=0.03),
-    Voice("espeakgb", "espeak", "en", 0.038, share=0.02),
-    Voice("espeakrp", "espeak", "en-gb-x-rp+m3", 0.038, share=0.02),
-    Voice("annie", "espeak", "en-us+Annie", 0.038, share=0.03),
-    Voice("steph", "espeak", "en-us+steph", 0.038, share=0.03),
-    Voice("linda", "espeak", "en+linda", 0.038, share=0.02),
-    Voice("belinda", "espeak", "en-us+belinda", 0.038, share=0.03),
-    Voice("michael", "espeak", "en-us+michael", 0.038, share=0.03),
-    Voice("adam", "espeak", "en-us+adam", 0.038, share=0.03),
-    Voice("max", "espeak", "en-us+max", 0.038, share=0.02),
-    Voice("quincy", "espeak", "en-us+quincy", 0.038, share=0.02),
-    Voice("ked", "festival", "voice_ked_diphone", -0.002, split="val"),
-    Voice("rms", "flite", "rms", -0.003, split="test"),
+    Voice("espeakus", "espeak", "en-us", 0.003, share=0.03),
+    Voice("espeakgb", "espeak", "en", 0.003, share=0.02),
+    Voice("espeakrp", "espeak", "en-gb-x-rp+m3", 0.003, share=0.02),
+    Voice("annie", "espeak", "en-us+Annie", 0.003, share=0.03),
+    Voice("steph", "espeak", "en-us+steph", 0.003, share=0.03),
+    Voice("linda", "espeak", "en+linda", 0.003, share=0.02),
+    Voice("belinda", "espeak", "en-us+belinda", 0.003, share=0.03),
+    Voice("michael", "espeak", "en-us+michael", 0.003, share=0.03),
+    Voice("adam", "espeak", "en-us+adam", 0.003, share=0.03),
+    Voice("max", "espeak", "en-us+max", 0.003, share=0.02),
+    Voice("quincy", "espeak", "en-us+quincy", 0.003, share=0.02),
+    Voice("ked", "festival", "voice_ked_diphone", -0.003, split="val"),
+    Voice("rms", "flite", "rms", -0.004, split="test"),
 )
 
 
@@ -107,7 +104,7 @@ class Speaker:
     def speak(self, text: str, manner: Manner = Manner(), *, calibrated: bool = True) -> Speech:
         """``text`` as sound and phones with stress. Raises SpeakerError where the voice's engine is not installed."""
         speech = self._engine.speak(text, manner)
-        shift = -self.voice.label_offset_at(manner.pace) if calibrated else 0.0
+        shift = -self.voice.label_offset if calibrated else 0.0
         phones = with_stress(speech.phones, " ".join(_pronunciation(text)))
         return Speech(speech.pcm, speech.rate, _cover(phones, shift, speech.seconds))
 
@@ -251,6 +248,8 @@ class EspeakEngine:
     SYNCHRONOUS, PHONEME_EVENTS, PHONEMES_IN_IPA, PHONEME, UTF8 = 2, 1, 2, 7, 1
     RATE, PITCH = 1, 3
     WORDS_PER_MINUTE, NEUTRAL_PITCH = 165, 50
+    CLOSURE_FIRST = frozenset(("p", "t", "k", "ch"))  # their events mark the burst; the closure sounds before it
+    CLOSURE = 0.042  # seconds of it at pace 1
 
     def __init__(self, voice: str) -> None:
         self._voice = voice
@@ -268,6 +267,9 @@ class EspeakEngine:
         phones = [Phone(SILENCE, 0.0, starts[0])]
         for (start, symbols), end in zip(events, starts[1:], strict=True):
             names = from_ipa(re.sub(r"\(.*?\)", "", symbols)) or [SILENCE]
+            if names[0] in self.CLOSURE_FIRST:
+                start = max(start - self.CLOSURE / manner.pace, (phones[-1].start + start) / 2)
+                phones[-1] = dataclasses.replace(phones[-1], end=start)
             phones += share_out(names, start, max(start, end))
         return Speech(pcm.astype(np.float32) / 32768, rate, tuple(merge_silences(phones)))
 
