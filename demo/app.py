@@ -14,7 +14,8 @@ from demo.idle import IdleMotion
 from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker, Speaker
 from demo.recorder import Recorder
 from demo.renderer import Canvas, OffscreenCanvas, Renderer, WindowCanvas
-from demo.server import ServerProcess, serve_forever
+from demo.server import serve_in_foreground
+from demo.server_process import ServerProcess
 from demo.settings import Settings, parse
 from demo.stage import Stage
 from demo.surroundings import adapt, missing_parts
@@ -31,14 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo. Returns the exit status: 0, or 2 with one sentence on standard error."""
     started = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for talkative in ("httpx", "httpcore", "websockets", "openai", "faster_whisper"):
+    for talkative in ("httpx", "httpcore", "websockets", "openai", "faster_whisper", "OpenGL"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
         settings, rest = parse(sys.argv[1:] if arguments is None else arguments)
         if rest.list_devices:
             print(list_devices())
         elif settings.serve:
-            serve_forever(settings)
+            serve_in_foreground(settings)
         else:
             run(_adapted(settings), started)
     except UserError as error:

@@ -37,7 +37,7 @@ class Shared:
     meter: SyncMeter
 
 
-class ClientThread(threading.Thread):
+class ClientThread:
     """Runs one session: connects to the server, listens if it has to, takes turn after turn.
 
     ``wait_for_server`` returns the server's address once it answers. ``over`` is set when nothing more comes; ``error``
@@ -45,7 +45,7 @@ class ClientThread(threading.Thread):
     """
 
     def __init__(self, settings: Settings, shared: Shared, wait_for_server: Callable[[], str], started: float) -> None:
-        super().__init__(name="client", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="client", daemon=True)
         self.status = Status(notice="Starting …")
         self.trace = SessionTrace()
         self.over = threading.Event()
@@ -60,8 +60,18 @@ class ClientThread(threading.Thread):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: asyncio.Task[None] | None = None
 
-    def run(self) -> None:
-        """The thread's body."""
+    def start(self) -> None:
+        """Begin the session."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the session from another thread, and wait for it."""
+        self._shared.frames.close()
+        if self._loop is not None and self._session is not None and not self.over.is_set():
+            self._loop.call_soon_threadsafe(self._session.cancel)
+        self._thread.join()
+
+    def _run(self) -> None:
         try:
             asyncio.run(self._main())
         except asyncio.CancelledError:
@@ -70,13 +80,6 @@ class ClientThread(threading.Thread):
             self.error = error
         finally:
             self.over.set()
-
-    def stop(self) -> None:
-        """End the session from another thread, and wait for it."""
-        self._shared.frames.close()
-        if self._loop is not None and self._session is not None and not self.over.is_set():
-            self._loop.call_soon_threadsafe(self._session.cancel)
-        self.join()
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
