@@ -31,6 +31,10 @@ class Answerer:
         cutter = SentenceCutter()
         return self._spoken([*cutter.feed(text), *cutter.finish()])
 
+    async def foresee(self, history: Sequence[ChatMessage]) -> None:
+        """Use the time until a question after ``history`` comes."""
+        await self._llm.foresee([*self._persona.opening(), *history])
+
     async def answer(
         self, question: str, history: Sequence[ChatMessage], mark: Mark, report: Report
     ) -> AsyncGenerator[str]:

@@ -34,8 +34,8 @@ class RecordingError(UserError):
 class Memory:
     """The last turns, as many as the budget takes."""
 
+    characters: int
     turns: int = 6
-    characters: int = 1500  # about 400 tokens
     _kept: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, question: str, answer: str) -> None:
@@ -97,7 +97,7 @@ class Conversation:
         self._send = send
         self._animator = Animator(engines.face.new_streamer(), engines.voice.sample_rate)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="animator")
-        self._memory = Memory()
+        self._memory = Memory(engines.llm.history_characters)
         self._number = -1  # the newest turn that has begun
         self._oldest = 0  # turns below this are over
         self._task: asyncio.Task[None] | None = None
@@ -152,6 +152,7 @@ class Conversation:
                 for text in _for_the_operator(turn.number, error):
                     await self._send(Notice("error", text))
             await turn.end()
+            await self._answerer.foresee(self._memory.messages())
 
     async def _say(self, turn: Turn, text: str) -> None:
         await turn.speak(_each(self._answerer.speakable_sentences(text)))

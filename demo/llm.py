@@ -44,6 +44,7 @@ class LanguageModel(Protocol):
     """What a conversation needs of a language model."""
 
     name: str
+    history_characters: int  # how much of a conversation it can make use of
 
     def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[str]:
         """The answer in pieces. Raises LlmError where it fails, ReplyTooLongError where it was cut."""
@@ -51,6 +52,10 @@ class LanguageModel(Protocol):
 
     async def warm_up(self, messages: Sequence[ChatMessage]) -> None:
         """Prepare for conversations that begin with ``messages``. Raises LlmError."""
+        ...
+
+    async def foresee(self, messages: Sequence[ChatMessage]) -> None:
+        """A question after ``messages`` may come: use the time until then, or do nothing. Never raises LlmError."""
         ...
 
     async def close(self) -> None:
@@ -69,6 +74,8 @@ class Sampling:
 
 class OpenAiModel:
     """Any service that speaks OpenAI's chat interface. ``model`` None takes the first it offers."""
+
+    history_characters = 6_000
 
     def __init__(self, client: openai.AsyncOpenAI, model: str | None, label: str, sampling: Sampling) -> None:
         self.name = f"{label}: {model}" if model else label
@@ -99,6 +106,9 @@ class OpenAiModel:
         with contextlib.suppress(ReplyTooLongError):
             async for _ in self._pieces([*messages, {"role": "user", "content": "Hello."}], {"max_tokens": 1}):
                 pass
+
+    async def foresee(self, messages: Sequence[ChatMessage]) -> None:
+        """Nothing: a service charges for every request."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -177,6 +187,8 @@ class EmbeddedLlama:
         params.n_ctx = CONTEXT_TOKENS
         params.n_gpu_layers = 0
         params.n_parallel = 1
+        params.n_batch = params.n_ubatch = 128  # a request that is given up is noticed between batches
+        params.n_cache_reuse = 32  # what is left of a shortened history need not be read again
         params.hostnames = ["127.0.0.1"]
         params.port = 0
         params.n_threads_http = 2
@@ -203,6 +215,8 @@ class EmbeddedLlama:
 class EmbeddedModel(OpenAiModel):
     """An OpenAiModel that owns the llama.cpp it talks to."""
 
+    history_characters = 700  # about 200 tokens, which take as many as 0.7 s to read; more only confuses small models
+
     def __init__(self, llama: EmbeddedLlama, name: str, sampling: Sampling) -> None:
         client = openai.AsyncOpenAI(
             base_url=llama.base_url,
@@ -212,6 +226,13 @@ class EmbeddedModel(OpenAiModel):
         )
         super().__init__(client, name, "embedded llama.cpp", sampling)
         self._llama = llama
+
+    async def foresee(self, messages: Sequence[ChatMessage]) -> None:
+        """Read ``messages`` into the prompt cache, so that only the question is left to be read."""
+        try:
+            await self.warm_up(messages)
+        except LlmError as error:
+            log.warning("%s", error)
 
     async def close(self) -> None:
         """Close the connections and stop the server."""

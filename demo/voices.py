@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 24_000  # Hz, of every voice
 GTTS_SECONDS = 5.0
+SILENCE = 0.002  # RMS below which nothing is heard
+KEPT_SILENCE_SECONDS = 0.08  # around the sound: the mouth opens before it and closes after it
 GOOGLE = "https://translate.google.com"
 
 Notify = Callable[[str], None]  # takes one sentence for the operator; called from any thread
@@ -64,7 +66,7 @@ class HibariVoice:
         for phonemes in phrases:
             with self._lock:
                 pcm = self._hibari.from_phonemes(phonemes, seed=self._seed)
-            yield np.clip(pcm, -1.0, 1.0)  # outside the lock: whoever listens may never come back
+            yield trimmed(np.clip(pcm, -1.0, 1.0))  # outside the lock: whoever listens may never come back
 
 
 class GttsVoice:
@@ -86,9 +88,13 @@ class GttsVoice:
         """The sound of ``text``; see Voice. Silence of the network longer than the time limit is an error."""
         import gtts
 
+        heard = False
         try:
             for mp3 in _google_speech(text, self._lang, self._site, self._seconds).stream():
-                yield decode_mp3(mp3)
+                yield trimmed(decode_mp3(mp3))
+                heard = True
+            if not heard:
+                raise ValueError("an answer without sound")
         except (gtts.gTTSError, AssertionError, OSError, ValueError) as error:
             raise VoiceError(f"gTTS cannot speak ({error}); check the network or use --tts hibari.") from error
 
@@ -170,6 +176,17 @@ def open_voice(settings: Settings, notify: Notify) -> Voice:
     if not settings.lang.startswith("en"):
         notify(f"The offline voice hibari speaks English only; for {settings.lang!r} use --tts gtts.")
     return hibari
+
+
+def trimmed(pcm: np.ndarray) -> np.ndarray:
+    """``pcm`` without most of the silence around it: voices bring up to half a second, which would be waited for."""
+    window = SAMPLE_RATE // 100
+    windows = pcm[: len(pcm) // window * window].reshape(-1, window)
+    loud = np.flatnonzero(np.sqrt(np.mean(windows**2, axis=1)) > SILENCE)
+    if not len(loud):
+        return pcm
+    margin = round(KEPT_SILENCE_SECONDS * SAMPLE_RATE)
+    return pcm[max(0, loud[0] * window - margin) : (loud[-1] + 1) * window + margin]
 
 
 def decode_mp3(mp3: bytes) -> np.ndarray:

@@ -26,6 +26,8 @@ class ScriptedModel:
     script: Sequence[str | float | Exception]
     name: str = "scripted"
     prompts: list[list[ChatMessage]] = field(default_factory=list)
+    history_characters: int = 200
+    foreseen: list[list[ChatMessage]] = field(default_factory=list)
     closed: bool = False
 
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[str]:
@@ -40,6 +42,9 @@ class ScriptedModel:
 
     async def warm_up(self, messages: Sequence[ChatMessage]) -> None:
         self.prompts.append(list(messages))
+
+    async def foresee(self, messages: Sequence[ChatMessage]) -> None:
+        self.foreseen.append(list(messages))
 
     async def close(self) -> None:
         self.closed = True
