@@ -1,10 +1,10 @@
 """Puts the parts together: the server's process, the client thread, and the render loop in the main thread."""
 
+import contextlib
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 
 from demo.avatar import load_avatar
 from demo.client_thread import ClientThread, Shared
@@ -59,7 +59,7 @@ def _adapted(settings: Settings) -> Settings:
 
 def run(settings: Settings, started: float) -> None:
     """One session, from opening the window to the last frame. Raises UserError where something cannot be had."""
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         wait_for_server = stack.enter_context(_server(settings))
         avatar = load_avatar(AVATARS / f"{settings.avatar}.safetensors")
         canvas = _canvas(settings)
@@ -74,9 +74,10 @@ def run(settings: Settings, started: float) -> None:
         if settings.record:
             recorder = stack.enter_context(Recorder(settings.record, canvas.size, speaker.rate))
             playback.on_played = recorder.audio
+        stage = Stage(renderer, IdleMotion(avatar.rig, settings.seed), playback.clock, frames, _FPS, recorder=recorder)
+        stage.step()  # shaders compile now, and the film begins with a face
         playback.open()
         stack.callback(playback.close)
-        stage = Stage(renderer, IdleMotion(avatar.rig, settings.seed), playback.clock, frames, _FPS, recorder=recorder)
         client = ClientThread(settings, Shared(playback, frames, stage.meter), wait_for_server, started)
         stack.callback(client.stop)
         client.start()
@@ -84,7 +85,7 @@ def run(settings: Settings, started: float) -> None:
     _conclude(client, settings)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _server(settings: Settings) -> Iterator[Callable[[], str]]:
     """A function that waits until the server answers and gives its address: ours, or one that runs elsewhere."""
     if settings.server is not None:
@@ -103,12 +104,13 @@ def _canvas(settings: Settings) -> Canvas:
 
 
 def _render(stage: Stage, canvas: Canvas, client: ClientThread, playback: Playback) -> None:
-    """Draw until the session is over or the user closes the window."""
-    while not client.over.is_set():
-        stage.captions = client.status.captions(playback.clock.now())
-        stage.step()
-        if isinstance(canvas, WindowCanvas) and _wants_to_leave(canvas):
-            return
+    """Draw until the session is over, the user closes the window or presses Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt):
+        while not client.over.is_set():
+            stage.captions = client.status.captions(playback.clock.now())
+            stage.step()
+            if isinstance(canvas, WindowCanvas) and _wants_to_leave(canvas):
+                return
 
 
 def _wants_to_leave(window: WindowCanvas) -> bool:
