@@ -50,5 +50,5 @@ def cut(base: BaseMesh) -> TalkingMesh:
     bust = body[(base.vertices[body, 1] > CUT_HEIGHT).all(axis=1)]
     kept = {"skin": bust} | {part: base.groups[group] for part, group in HELPERS.items()}
     source = np.unique(np.concatenate([quads.ravel() for quads in kept.values()]))
-    quads = {part: np.searchsorted(source, quads).astype(np.int32) for part, quads in kept.items()}
-    return TalkingMesh(source.astype(np.int32), quads)
+    renumbered = {part: np.asarray(np.searchsorted(source, quads), np.int32) for part, quads in kept.items()}
+    return TalkingMesh(source.astype(np.int32), renumbered)

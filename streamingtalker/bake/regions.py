@@ -9,6 +9,11 @@ from streamingtalker.bake.parts import TalkingMesh
 
 LIP_RIM, LIP_SEAL = (474, 7229), (520, 7267)  # where the closed lips touch: outer and inner edge of the contact
 LIP_LOOPS = ((466, 7222), (467, 7223), (509, 7257), (468, 7224), LIP_RIM, LIP_SEAL, (537, 7282))
+LID_EDGES = {"eye_left": (6785, 6784), "eye_right": (1, 0)}  # the front edge of the lids, from above the pupil
+LID_ROWS = {"eye_left": (6787, 6786), "eye_right": (3, 2)}  # the next loop outwards
+LID_MARGINS = {"eye_left": (7748, 7747), "eye_right": (1056, 1055)}  # where the lids touch the eyeball
+PALATE = 639  # a vertex inside the mouth
+SOCKETS = {"eye_left": 7774, "eye_right": 1082}  # a vertex behind each upper lid
 UPPER_FACE_SHAPES = ("brow", "eyeBlink", "eyeSquint", "eyeWide")
 
 
@@ -48,6 +53,26 @@ def lip_loop(base: BaseMesh, mesh: TalkingMesh, start: tuple[int, int]) -> LipLo
     upper = loop[left:] + loop[: right + 1]
     lower = loop[right : left + 1][::-1]
     return LipLoop(mesh.locate(upper), mesh.locate(lower))
+
+
+def depth_behind(quads: np.ndarray, size: int, border: np.ndarray, inside: int) -> np.ndarray:
+    """int [size]: edges from ``border`` to each vertex on the side of ``inside``, 0 everywhere else."""
+    beside = [set[int]() for _ in range(size)]
+    for quad in quads.tolist():
+        for corner in quad:
+            beside[corner].update(quad)
+    pocket, front = {inside}, [inside]
+    closed = set(border.tolist())
+    while front:
+        front = sorted({v for u in front for v in beside[u]} - pocket - closed)
+        pocket.update(front)
+    depth, level, reached = np.zeros(size, int), 0, set(closed)
+    while pending := pocket - reached:
+        level += 1
+        ring = {v for v in pending if beside[v] & reached}
+        depth[list(ring)] = level
+        reached |= ring
+    return depth
 
 
 def lip_pairs(template: np.ndarray, seal: LipLoop) -> np.ndarray:

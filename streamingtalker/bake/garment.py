@@ -1,0 +1,113 @@
+"""A plain knitted top with a scoop neck: the skin of the bust moved outwards, and a rolled hem along the neckline."""
+
+import numpy as np
+import scipy.sparse as sparse
+
+from streamingtalker.bake import drawn
+from streamingtalker.bake.drawn import Anchors, Drawn, Material
+from streamingtalker.bake.paint import smoothstep
+from streamingtalker.bake.rig import BakedRig
+from streamingtalker.bake.skin import Surface
+
+CLOTH, HEM = (0.150, 0.315, 0.345), (0.125, 0.270, 0.300)
+AXIS = -0.022  # z of the middle of the neck
+# Degrees round the neck from the front -> height of the neckline.
+NECKLINE = ((0, -0.166), (25, -0.160), (50, -0.143), (75, -0.127), (100, -0.118), (140, -0.112), (180, -0.110))
+OVERLAP = 0.012  # metres of skin that go on under the cloth
+CUT = -0.217  # where the bust ends
+SKIRT, SKIRT_STEPS = 0.11, 6  # metres of cloth below it, and their rows
+CHEST = -0.20  # below this the head does not reach
+HEM_STEPS, HEM_SIDES = 120, 8
+
+
+def below_neckline(positions: np.ndarray) -> np.ndarray:
+    """Metres [n] by which a point of the skin lies below the neckline."""
+    degrees = np.degrees(np.arctan2(np.abs(positions[:, 0]), positions[:, 2] - AXIS))
+    heights = np.array(NECKLINE)
+    turn = np.radians(heights[:, 0])
+    # A cosine series through the knots keeps the curve round where it crosses the middle of the body.
+    series = np.linalg.lstsq(np.cos(np.outer(turn, np.arange(5))), heights[:, 1], rcond=None)[0]
+    return np.cos(np.outer(np.radians(degrees), np.arange(5))) @ series - positions[:, 1]
+
+
+def part(rig: BakedRig, surface: Surface) -> Drawn:
+    """Cloth and hem; they move with the skin of the shoulders."""
+    chest = Anchors(rig.template, np.flatnonzero(rig.template[:, 1] < CHEST))
+    depth = below_neckline(surface.positions)
+    moved = surface.normals * (0.0012 + 0.0042 * smoothstep(0.0, 0.03, depth))[:, None]
+    carried = sparse.hstack([surface.matrix, sparse.csr_matrix(surface.positions)]) + _moved(chest, moved)
+    rows, faces = drawn.clip(carried.tocsr(), surface.triangles, depth)
+    rows, faces = drawn.clip(rows, faces, rows[:, -2].toarray().ravel() - CUT)
+    rows, faces = _lengthened(rows, faces, chest)
+    cloth, positions = rows[:, :-3].tocsr(), rows[:, -3:].toarray()
+    hem, hem_faces = _hem(cloth, positions, chest)
+    colors = np.concatenate([np.tile(CLOTH, (len(positions), 1)), np.tile(HEM, (hem.shape[0], 1))])
+    triangles = np.concatenate([faces, hem_faces + len(positions)])
+    return Drawn("top", sparse.vstack([cloth, hem]).tocsr(), triangles, colors, Material(0.9))
+
+
+def _lengthened(rows: sparse.csr_matrix, faces: np.ndarray, chest: Anchors) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """The cloth with a skirt from its lower border, out of the picture: on as it came, then ever more straight down."""
+    positions = rows[:, -3:].toarray()
+    sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    _, first, uses = np.unique(np.sort(sides, axis=1), axis=0, return_index=True, return_counts=True)
+    border = sides[first[uses == 1]]
+    border = border[(np.abs(positions[border, 1] - CUT) < 1e-6).all(axis=1)]
+    rim, local = np.unique(border, return_inverse=True)
+    heading = _downhill(drawn.normals(positions, faces)[rim])
+    start, end = border.T
+    offset = np.zeros((len(rim), 3))
+    for step in range(SKIRT_STEPS):
+        share = (step / SKIRT_STEPS) ** 0.7
+        offset = offset + SKIRT / SKIRT_STEPS * ((1 - share) * heading + share * np.array([0, -1.0, 0]))
+        below = local.reshape(-1, 2) + rows.shape[0]
+        rows = sparse.vstack([rows, rows[rim] + _moved(chest, offset)]).tocsr()
+        skirt = [np.column_stack([end, start, below[:, 0]]), np.column_stack([end, below[:, 0], below[:, 1]])]
+        faces = np.concatenate([faces, *skirt])
+        start, end = below.T
+    return rows, faces.astype(np.int32)
+
+
+def _downhill(normals: np.ndarray) -> np.ndarray:
+    """Unit vectors [n, 3] that run down along a surface with these ``normals``."""
+    down = np.array([0, -1.0, 0]) + normals * normals[:, 1:2]
+    return down / np.linalg.norm(down, axis=1, keepdims=True)
+
+
+def _moved(chest: Anchors, offset: np.ndarray) -> sparse.csr_matrix:
+    """What to add to rows that carry their positions in three more columns, to move them by ``offset`` [n, 3]."""
+    return sparse.hstack([chest.vectors(offset), sparse.csr_matrix(offset)]).tocsr()
+
+
+def _hem(cloth: sparse.csr_matrix, positions: np.ndarray, chest: Anchors) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """A flattened tube along the neckline: the rim of the cloth, smoothed by a short Fourier series round the neck."""
+    rim = np.flatnonzero(np.abs(below_neckline(positions)) < 0.004)
+    line = _fourier(_around(positions[rim]), positions[rim])
+    ahead = np.roll(line, -1, axis=0) - np.roll(line, 1, axis=0)
+    outward = np.cross(np.cross(ahead, line - [0, -0.30, AXIS]), ahead)
+    aside = np.cross(ahead, outward)
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    aside /= np.linalg.norm(aside, axis=1, keepdims=True)
+    ring = np.arange(HEM_SIDES) * 2 * np.pi / HEM_SIDES
+    height, width = 0.0024 * np.sin(ring) + 0.0014, 0.0060 * np.cos(ring)
+    tube = line[:, None] + outward[:, None] * height[:, None] + aside[:, None] * width[:, None]
+    nearest = rim[np.linalg.norm(line[:, None] - positions[rim][None], axis=2).argmin(axis=1)].repeat(HEM_SIDES)
+    rows = cloth[nearest] + chest.vectors(tube.reshape(-1, 3) - positions[nearest])
+    faces = drawn.grid_triangles(HEM_STEPS + 1, HEM_SIDES, closed=True) % (HEM_STEPS * HEM_SIDES)
+    return rows.tocsr(), faces
+
+
+def _around(positions: np.ndarray) -> np.ndarray:
+    """Radians [n] round the neck."""
+    return np.arctan2(positions[:, 0], positions[:, 2] - AXIS)
+
+
+def _fourier(angles: np.ndarray, points: np.ndarray, order: int = 7) -> np.ndarray:
+    """A smooth closed line [HEM_STEPS, 3] through ``points`` [n, 3] at ``angles`` [n], even in the angle."""
+
+    def basis(at: np.ndarray) -> np.ndarray:
+        waves = np.outer(at, np.arange(1, order + 1))
+        return np.column_stack([np.ones(len(at)), np.cos(waves), np.sin(waves)])
+
+    at = np.arange(HEM_STEPS) / HEM_STEPS * 2 * np.pi - np.pi
+    return basis(at) @ np.linalg.lstsq(basis(angles), points, rcond=1e-6)[0]

@@ -1,0 +1,137 @@
+"""The skin: subdivided once, cut where the garment begins and painted vertex by vertex."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sparse
+
+from streamingtalker.bake import drawn, regions
+from streamingtalker.bake.brow import brow_frame
+from streamingtalker.bake.drawn import Drawn, Material
+from streamingtalker.bake.makehuman import BaseMesh
+from streamingtalker.bake.paint import blend, mottle, smoothstep, spot
+from streamingtalker.bake.rig import BakedRig
+from streamingtalker.bake.subdivision import catmull_clark
+
+TONE = (0.940, 0.785, 0.700)
+BLUSH = (0.85, 0.46, 0.41)
+LID = (0.74, 0.52, 0.46)
+LIPS = (0.74, 0.37, 0.37)
+THROAT = (0.055, 0.012, 0.012)
+WET = (0.42, 0.14, 0.14)
+BROW_SHADE = (0.42, 0.29, 0.23)
+SCALP = (0.14, 0.09, 0.065)
+# Of the upper and the lower lip on each loop in regions.LIP_LOOPS.
+LIP_REDNESS = ((0.08, 0.60), (0.75, 0.95), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1))
+
+# Hairline: degrees from straight ahead -> height above the origin in metres.
+HAIRLINE = ((0, 0.098), (30, 0.094), (50, 0.080), (66, 0.060), (78, 0.030), (100, 0.012), (140, -0.010), (180, -0.028))
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The whole subdivided skin at rest, before anything is cut away."""
+
+    matrix: sparse.csr_matrix  # [r, V]
+    triangles: np.ndarray  # int32 [F, 3]
+    positions: np.ndarray  # float64 [r, 3]
+    normals: np.ndarray  # float64 [r, 3]
+    cage: sparse.csr_matrix  # [r, number of skin vertices of the talking mesh]
+
+
+def subdivided(rig: BakedRig) -> Surface:
+    """The skin of the talking mesh, subdivided once."""
+    members = rig.mesh.members("skin")
+    refined = catmull_clark(np.searchsorted(members, rig.mesh.quads["skin"]), len(members))
+    pick = sparse.coo_matrix((np.ones(len(members)), (np.arange(len(members)), members)), (len(members), rig.mesh.size))
+    triangles = drawn.triangulated(refined.quads)
+    positions = refined.matrix @ rig.template[members]
+    return Surface(
+        (refined.matrix @ pick).tocsr(), triangles, positions, drawn.normals(positions, triangles), refined.matrix
+    )
+
+
+def above_hairline(positions: np.ndarray) -> np.ndarray:
+    """Metres [n] by which a point of the skin lies above the hairline."""
+    degrees = np.degrees(np.arctan2(np.abs(positions[:, 0]), positions[:, 2]))
+    knots = np.array(HAIRLINE)
+    return positions[:, 1] - np.interp(degrees, knots[:, 0], knots[:, 1])
+
+
+def paint(base: BaseMesh, rig: BakedRig, surface: Surface) -> np.ndarray:
+    """Colours [r, 3] of the skin."""
+    p = surface.positions
+    colors = np.tile(np.array(TONE), (len(p), 1)) * (1 + 0.010 * mottle(p, 0.05) + 0.006 * mottle(p, 0.015))[:, None]
+    colors = blend(colors, BLUSH, 0.26 * spot(p, (0.043, -0.002, 0.078), 0.021))
+    colors = blend(colors, BLUSH, 0.26 * spot(p, (0.0, 0.003, 0.112), 0.013) + 0.12 * spot(p, (0, -0.055, 0.09), 0.015))
+    colors = blend(colors, BLUSH, 0.35 * smoothstep(0.066, 0.074, np.abs(p[:, 0])) * (p[:, 1] > -0.04))
+    colors = _eyes(rig, surface, colors)
+    colors = blend(colors, BROW_SHADE, 0.5 * _brow(p))
+    colors = _mouth(base, rig, surface, colors)
+    return blend(colors, SCALP, smoothstep(-0.004, 0.006, above_hairline(p)) * (p[:, 1] > -0.05))
+
+
+def _eyes(rig: BakedRig, surface: Surface, colors: np.ndarray) -> np.ndarray:
+    p = surface.positions
+    for side, centre in enumerate(rig.pivots):
+        lid = np.linalg.norm(rig.shape(f"eyeBlink{'Left' if side == 0 else 'Right'}"), axis=1)
+        moved = surface.matrix @ lid
+        colors = blend(colors, LID, 0.42 * smoothstep(0.002, 0.009, moved))
+        gap = np.linalg.norm(p - centre, axis=1) - 0.0148
+        colors = blend(colors, (0.80, 0.50, 0.46), smoothstep(0.0016, 0.0004, gap) * (p[:, 2] > centre[2]))
+        inner = np.array([np.sign(centre[0]) * 0.0125, centre[1] - 0.003, 0.083])
+        colors = blend(colors, (0.83, 0.50, 0.46), 0.55 * np.exp(-(((p - inner) / 0.0032) ** 2).sum(axis=1)))
+    return colors
+
+
+def _brow(positions: np.ndarray) -> np.ndarray:
+    """1 in the middle of a brow, 0 outside [n]."""
+    share = np.linspace(0.0, 1.0, 60)
+    line, _ = brow_frame(share, np.zeros(60))
+    width = np.interp(share, [0, 0.6, 1], [0.0026, 0.0026, 0.0012])
+    flat = np.column_stack([np.abs(positions[:, 0]), positions[:, 1]])
+    apart = np.linalg.norm(flat[:, None] - line[None], axis=2) / width
+    return np.exp(-(apart.min(axis=1) ** 2)) * (positions[:, 2] > 0.03)
+
+
+def mouth_depth(base: BaseMesh, rig: BakedRig) -> np.ndarray:
+    """int [V]: how many edges a vertex lies behind the inner edge of the lips; 0 outside the mouth."""
+    mesh = rig.mesh
+    border = mesh.locate(regions.edge_loop(base.groups["body"], *regions.LIP_LOOPS[-1]))
+    return regions.depth_behind(mesh.quads["skin"], mesh.size, border, int(mesh.locate([regions.PALATE])[0]))
+
+
+def _mouth(base: BaseMesh, rig: BakedRig, surface: Surface, colors: np.ndarray) -> np.ndarray:
+    mesh, members = rig.mesh, rig.mesh.members("skin")
+    redness = np.zeros(mesh.size)
+    for start, strength in zip(regions.LIP_LOOPS, LIP_REDNESS, strict=True):
+        loop = regions.lip_loop(base, mesh, start)
+        redness[loop.upper], redness[loop.lower[1:-1]] = strength
+    depth = mouth_depth(base, rig)
+    redness[depth > 0] = 1.0
+    behind = surface.cage @ depth[members].astype(float)
+    colors = blend(colors, LIPS, 0.92 * (surface.cage @ redness[members]))
+    seam = surface.cage @ np.isin(members, np.concatenate([chain for s in rig.seals for chain in (s.upper, s.lower)]))
+    colors = blend(colors, (0.46, 0.17, 0.18), 0.75 * seam)
+    colors = blend(colors, WET, smoothstep(0.3, 2.2, behind))
+    return blend(colors, THROAT, smoothstep(1.6, 4.5, behind))
+
+
+def parts(surface: Surface, colors: np.ndarray, visible: np.ndarray, inside: np.ndarray) -> list[Drawn]:
+    """The skin where ``visible`` [r] is positive, the rest lies under hair or cloth, and the wall of the mouth.
+
+    ``inside`` [r] is true in the mouth, which is a part of its own because nothing shines there.
+    """
+    mouth = inside[surface.triangles].all(axis=1)
+    return [
+        _clipped("skin", surface, surface.triangles[~mouth], colors, visible, Material(0.5)),
+        _clipped("mouth", surface, surface.triangles[mouth], colors, np.ones(len(colors)), Material(0.22)),
+    ]
+
+
+def _clipped(
+    name: str, surface: Surface, triangles: np.ndarray, colors: np.ndarray, visible: np.ndarray, material: Material
+) -> Drawn:
+    extended = sparse.hstack([surface.matrix, sparse.csr_matrix(colors)]).tocsr()
+    rows, kept = drawn.clip(extended, triangles, visible)
+    return Drawn(name, rows[:, :-3].tocsr(), kept, rows[:, -3:].toarray(), material)
