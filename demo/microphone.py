@@ -29,6 +29,7 @@ _QUIET_DB = -45.0  # below the loudest window: no speech
 _SILENT_DB = -60.0  # below full scale: a recording without a louder window holds no speech
 _LEAD_IN = RATE * 2 // 5  # samples of silence before a recording
 _GAP = RATE * 3 // 2  # samples of silence between recordings, enough to end any utterance
+_LONGEST_SECONDS = 300.0  # of a recording: nobody asks for longer
 _STALL_SECONDS = 3.0  # without a callback, before it is said
 _SLOWEST_DEVICE = 2.0  # seconds of latency beyond which a report is taken for rubbish
 
@@ -298,7 +299,7 @@ class WavMicrophone:
 
 def _read(path: Path) -> tuple[Recording, np.ndarray]:
     """A recording as float32 at 16 kHz, and where in it there is speech. Raises AudioError."""
-    pcm, rate = load_audio(path)
+    pcm, rate = load_audio(path, _LONGEST_SECONDS)
     resampler = Resampler(rate, RATE)
     pcm = np.concatenate([resampler.feed(pcm), resampler.finish()])
     loud = _loud_windows(pcm)

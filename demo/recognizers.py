@@ -16,13 +16,17 @@ import numpy as np
 
 from demo.messages import Notice
 from demo.microphone import RATE
-from demo.models import ModelError, ModelStore
+from demo.models import ModelError, ModelStore, Progress
 from demo.settings import Settings
 from streamingtalker.errors import UserError
 
 log = logging.getLogger(__name__)
 
 WHISPER_MODEL = "whisper-tiny-en"
+
+
+# What the small Vosk models make of a breath, a knock or a chair, when it is all they hear.
+_BREATHS = {"en": frozenset({"huh", "the", "a", "uh", "hm", "hmm"})}
 
 
 class RecognizerError(UserError):
@@ -81,6 +85,7 @@ class VoskRecognizer:
                 f"The Vosk model in {model} cannot be loaded ({error}); run 'python -m demo.models' to fetch it again."
             ) from error
         self.name = f"vosk-{language}"
+        self._breaths = _BREATHS.get(language, frozenset())
         self._parts: list[str] = []
         noise = np.random.default_rng(0).normal(0, 3000, RATE).astype("<i2")
         vosk.KaldiRecognizer(graph, RATE).AcceptWaveform(noise.tobytes())  # reads the model's pages in
@@ -100,7 +105,7 @@ class VoskRecognizer:
         self._keep(self._recognizer.FinalResult())
         text = " ".join(self._parts)
         self.reset()
-        return text
+        return "" if text in self._breaths else text
 
     def reset(self) -> None:
         """Forget the utterance."""
@@ -120,7 +125,7 @@ def _words(text: str) -> str:
 def _load_vosk() -> Any:  # noqa: ANN401 - a module
     try:
         import vosk
-    except (ImportError, OSError) as error:  # its library is missing on some platforms
+    except (ImportError, OSError, TypeError) as error:  # its library is missing on some platforms
         raise RecognizerError(f"Vosk does not work on this machine ({error}); use --stt whisper.") from error
     return vosk
 
@@ -266,32 +271,44 @@ def choose_recognizer(settings: Settings, store: ModelStore, notify: Callable[[N
     Loads it, after fetching its model if need be: call it in a thread. Raises UserError.
     """
     if settings.stt == "vosk":
-        return _vosk(settings.lang, store)
+        return _vosk(settings.lang, store, notify)
     if settings.stt == "whisper":
-        return _whisper(settings.lang, store)
+        return _whisper(settings.lang, store, notify)
     try:
-        return _vosk(settings.lang, store)
+        return _vosk(settings.lang, store, notify)
     except (ModelError, RecognizerError) as error:
         if settings.lang != "en":
             raise RecognizerError(f"{error} Whisper tiny.en, the stand-in, understands only English.") from error
-        recognizer = _whisper(settings.lang, store)
+        recognizer = _whisper(settings.lang, store, notify)
         notify(Notice("info", f"Whisper tiny.en listens instead of Vosk: {error}"))
         return recognizer
 
 
-def _vosk(language: str, store: ModelStore) -> VoskRecognizer:
+def _vosk(language: str, store: ModelStore, notify: Callable[[Notice], None]) -> VoskRecognizer:
     name = f"vosk-{language}"
     if name not in store.models:
         known = sorted(model.removeprefix("vosk-") for model in store.models if model.startswith("vosk-"))
         raise RecognizerError(
             f"There is no Vosk model for the language {language!r}, only for {', '.join(known)}; choose with --lang."
         )
-    return VoskRecognizer(store.fetch(name), language)
+    return VoskRecognizer(store.fetch(name, _announced(notify)), language)
 
 
-def _whisper(language: str, store: ModelStore) -> WhisperRecognizer:
+def _whisper(language: str, store: ModelStore, notify: Callable[[Notice], None]) -> WhisperRecognizer:
     if language != "en":
         raise RecognizerError(
             f"Whisper tiny.en understands only English, not {language!r}; use --stt vosk or --lang en."
         )
-    return WhisperRecognizer(store.fetch(WHISPER_MODEL))
+    return WhisperRecognizer(store.fetch(WHISPER_MODEL, _announced(notify)))
+
+
+def _announced(notify: Callable[[Notice], None]) -> Progress:
+    """Progress of a fetch that says once that it has begun: a start that takes a minute needs an explanation."""
+    told: set[str] = set()
+
+    def progress(name: str, done: int, total: int) -> None:
+        if 0 < done < total and name not in told:
+            told.add(name)
+            notify(Notice("info", f"Fetching the model {name}, {total // 1_000_000} MB, once."))
+
+    return progress

@@ -90,4 +90,4 @@ def test_the_real_portaudio_answers_or_says_why_not():
     try:
         assert list_devices()
     except DeviceError as error:
-        assert "PortAudio" in str(error) or "sound" in str(error)  # noqa: PT017
+        assert "PortAudio" in str(error) or "sound" in str(error)

@@ -216,3 +216,16 @@ def test_auto_prefers_vosk():
     pytest.importorskip("vosk")
     recognizer, notices = choose(ModelStore(), stt="auto", lang="ko")
     assert recognizer.name == "vosk-ko" and notices == []
+
+
+def test_a_download_is_announced_once(tmp_path):
+    class Slow(ModelStore):
+        def fetch(self, name, progress=None):
+            for done in (0, 10, 20):
+                progress(name, done, 41_000_000)
+            raise ModelError(f"{name} broke off.")
+
+    notices: list[Notice] = []
+    with pytest.raises(ModelError):
+        choose_recognizer(Settings(stt="vosk"), Slow(tmp_path), notices.append)
+    assert [notice.text for notice in notices] == ["Fetching the model vosk-en, 41 MB, once."]
