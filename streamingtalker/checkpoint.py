@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from streamingtalker.talker import Talker
 
 
+TOPOLOGY = ("template", "faces", "lip_pairs", "lips", "upper_face")  # tensors of a face, under topology/
+
+
 class CheckpointError(UserError):
     """A tensor file is missing, damaged or of another kind than asked for."""
 
@@ -55,7 +58,7 @@ def save_talker(path: str | Path, talker: "Talker", card: dict[str, Any] | None 
     """Write a talker with its dimensions, its face's topology and a ``card`` (how it came about)."""
     face = talker.topology
     tensors = {f"model/{name}": value.cpu().numpy() for name, value in talker.state_dict().items()}
-    tensors |= {f"topology/{name}": getattr(face, name) for name in _TOPOLOGY}
+    tensors |= {f"topology/{name}": getattr(face, name) for name in TOPOLOGY}
     metadata = {"name": face.name, "dims": talker.dims.to_json(), "card": card or {}}
     write_tensors(path, tensors, kind="talker", metadata=metadata)
 
@@ -72,19 +75,16 @@ def load_talker(path: str | Path, device: str = "cpu", recogniser: "RecogniserFa
     from streamingtalker.topology import Topology
 
     tensors, metadata = read_tensors(path, kind="talker")
-    missing = [f"topology/{name}" for name in _TOPOLOGY if f"topology/{name}" not in tensors]
+    missing = [f"topology/{name}" for name in TOPOLOGY if f"topology/{name}" not in tensors]
     if missing or not {"name", "dims"} <= set(metadata):
         raise CheckpointError(f"{path} lacks {', '.join(missing) or 'its dimensions'}; restore or train it again.")
-    face = Topology(name=metadata["name"], **{name: tensors.pop(f"topology/{name}") for name in _TOPOLOGY})
+    face = Topology(name=metadata["name"], **{name: tensors.pop(f"topology/{name}") for name in TOPOLOGY})
     dims = TalkerDims.from_json(metadata["dims"])
     if dims.motion.vertices != face.vertex_count:
         raise CheckpointError(f"{path} holds a face and a network of different meshes; train it again.")
     talker = Talker(dims, face, recogniser or open_recogniser)
     _load_strictly(path, talker, {name.removeprefix("model/"): value for name, value in tensors.items()})
     return talker.to(_device(device)).eval()
-
-
-_TOPOLOGY = ("template", "faces", "lip_pairs", "lips", "upper_face")
 
 
 def _load_strictly(path: str | Path, model: "nn.Module", tensors: dict[str, np.ndarray]) -> None:

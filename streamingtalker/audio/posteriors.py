@@ -24,8 +24,8 @@ class WindowGrid:
     kept. The first hop may be short, so that the first frame comes early.
     """
 
-    left: int = RATE
-    hop: int = 2 * RATE // 5
+    left: int = 4 * RATE // 5
+    hop: int = 3 * RATE // 5
     right: int = RATE // 5
     first_hop: int = RATE // 5
 

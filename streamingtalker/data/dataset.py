@@ -23,7 +23,7 @@ from torch import Tensor
 from streamingtalker.audio.encoder import SpeechFeatures
 from streamingtalker.audio.files import load_audio
 from streamingtalker.audio.posteriors import DEFAULT_GRID, open_recogniser
-from streamingtalker.config import RATE, AudioDims
+from streamingtalker.config import AudioDims
 from streamingtalker.data.phones import INVENTORY, Phone
 from streamingtalker.errors import UserError
 from streamingtalker.topology import Rig
@@ -98,7 +98,7 @@ class Corpus:
         return torch.from_numpy(weights) @ shapes - basis.mean @ basis.analysis
 
     def features_file(self, clip: Clip, dims: AudioDims) -> Path:
-        """Where the front end's features of a clip are kept; the name holds the sound's hash, so they are never stale."""
+        """Where the front end's features of a clip are kept; the name holds the sound's hash: never stale."""
         grid = f"{DEFAULT_GRID.left}-{DEFAULT_GRID.hop}-{DEFAULT_GRID.right}-{DEFAULT_GRID.first_hop}"
         sound = hashlib.sha256((self.path / "wav" / f"{clip.name}.wav").read_bytes()).hexdigest()[:12]
         return self.path / "features" / f"mel{dims.mel_bands}-{grid}-ahead{dims.lookahead}" / f"{clip.name}-{sound}.npy"
@@ -123,6 +123,11 @@ def extract_features(corpus: Corpus, dims: AudioDims, jobs: int = 1, done: Calla
     missing = [task for task in tasks if not task[1].exists()]
     for _ in range(len(tasks) - len(missing)):
         done()
+    if jobs <= 1:
+        for wav, file in missing:
+            _extract(wav, file, dims, corpus.fps)
+            done()
+        return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting = [pool.submit(_extract, wav, file, dims, corpus.fps) for wav, file in missing]
         for task in as_completed(waiting):

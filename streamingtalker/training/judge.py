@@ -47,8 +47,7 @@ def judge(predict: Predict, examples: list[Example], talker: Talker) -> Figures:
     """Average over ``examples`` with speech in them; figures a clip has no phones for are left out of its mean."""
     spoken = [example for example in examples if any(phone in VOWELS for phone, _, _ in example.intervals)]
     rows = [_judge_clip(predict(example), example, talker) for example in spoken]
-    means = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
-    return Figures(clips=len(rows), **means)
+    return Figures(clips=len(rows), **{name: _mean([row[name] for row in rows]) for name in rows[0]})
 
 
 def talker_predicts(talker: Talker, seed: int = 0) -> Predict:
@@ -114,6 +113,11 @@ def _judge_clip(predicted: Tensor, example: Example, talker: Talker) -> dict[str
         "nasals_open": metrics.openness_precision(gap, _frames(example, {"n", "ng"}) & ~shut, CLOSED),
         "silence_shut": 1 - metrics.openness_precision(gap, _frames(example, {SILENCE}, 4) & shut, CLOSED),
     }
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _vertices(basis: MotionBasis, coefficients: Tensor) -> np.ndarray:

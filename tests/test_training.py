@@ -1,0 +1,192 @@
+"""Corpus reading, losses, metrics and a whole round of training on a corpus of a few clips."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from streamingtalker import metrics
+from streamingtalker.checkpoint import TOPOLOGY, load_talker, write_tensors
+from streamingtalker.config import AudioDims
+from streamingtalker.data.dataset import Batch, Corpus, CorpusError, batches, collate, extract_features, load_example
+from streamingtalker.data.phones import INVENTORY
+from streamingtalker.losses import MotionLoss, latent_loss, masked_mean, phone_loss
+from streamingtalker.topology import Rig
+from streamingtalker.train import main
+from streamingtalker.training.loop import Budget, one_cycle
+from streamingtalker.training.stages import CodeKeeper, cluster
+from tests.conftest import tiny_face, tiny_talker
+
+
+def tiny_rig() -> Rig:
+    shapes = np.random.default_rng(3).normal(size=(3, 12, 3)).astype(np.float32) * 0.01
+    none = np.zeros(0, np.int32)
+    return Rig(tiny_face(), ("jawOpen", "eyeBlinkLeft", "mouthSmile"), shapes, (none, none), np.zeros((2, 3)))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Six clips of noise whose weights follow its level."""
+    random = np.random.default_rng(0)
+    clips = []
+    for folder in ("wav", "weights_npy", "vertices_npy", "phones"):
+        (tmp_path / folder).mkdir()
+    rig = tiny_rig()
+    for index, split in enumerate(["train"] * 4 + ["val", "test"]):
+        name, samples = f"voice{index % 3}_sentence{index:02d}", 9000 + 700 * index
+        frames = -(-samples * 30 // 16000)
+        level = np.abs(np.sin(np.arange(frames) / 3 + index))
+        pcm = random.normal(size=samples) * np.interp(np.arange(samples) / 533, np.arange(frames), level) * 0.2
+        soundfile.write(tmp_path / "wav" / f"{name}.wav", pcm, 16000)
+        weights = np.stack([level, level**2, 1 - level], 1).astype(np.float16)
+        np.save(tmp_path / "weights_npy" / f"{name}.npy", weights)
+        np.save(
+            tmp_path / "vertices_npy" / f"{name}.npy",
+            (rig.offsets(weights) + rig.topology.template).reshape(frames, -1),
+        )
+        entries = [{"phone": "m", "start": 0, "end": 0.2, "stress": 0}, {"phone": "aa", "start": 0.2, "end": 0.5}]
+        (tmp_path / "phones" / f"{name}.json").write_text(json.dumps(entries))
+        clips.append({"name": name, "voice": name[:6], "style": index % 2, "split": split, "seconds": samples / 16000})
+    manifest = {"fps": 30, "clips": clips, "styles": ["calm", "lively"], "avatar": "tiny", "complete": True}
+    (tmp_path / "corpus.json").write_text(json.dumps(manifest))
+    return Corpus(tmp_path)
+
+
+def test_motion_from_weights_equals_motion_from_vertices(corpus):
+    talker, rig, clip = tiny_talker(), tiny_rig(), corpus.clips[0]
+    from_weights = corpus.coefficients(clip, rig, talker.vqvae.basis)
+    (corpus.path / "weights_npy" / f"{clip.name}.npy").unlink()
+    from_vertices = corpus.coefficients(clip, rig, talker.vqvae.basis)
+    torch.testing.assert_close(from_weights, from_vertices, atol=1e-3, rtol=1e-3)
+
+
+def test_features_are_made_once_and_anew_for_another_sound(corpus):
+    dims = AudioDims()
+    extract_features(corpus, dims)
+    file = corpus.features_file(corpus.clips[0], dims)
+    before = file.stat().st_mtime_ns
+    counted = []
+    extract_features(corpus, dims, done=lambda: counted.append(1))
+    assert file.stat().st_mtime_ns == before and len(counted) == 6
+    example = load_example(corpus, corpus.clips[0], tiny_rig(), tiny_talker().vqvae.basis, dims)
+    assert len(example.coefficients) == 17 and len(example.features) == 3 * (17 + 4)
+    assert example.intervals[0] == ("m", 0, 6) and INVENTORY[int(example.phones[7])] == "aa"
+    soundfile.write(corpus.path / "wav" / f"{corpus.clips[0].name}.wav", np.zeros(9000), 16000)
+    assert not corpus.features_file(corpus.clips[0], dims).exists()
+
+
+def test_broken_corpora_are_named(tmp_path, corpus):
+    with pytest.raises(CorpusError, match=r"streamingtalker\.data\.synthetic"):
+        Corpus(tmp_path / "none")
+    (corpus.path / "vertices_npy" / f"{corpus.clips[0].name}.npy").write_bytes(b"x")
+    with pytest.raises(CorpusError, match="sentence00"):
+        corpus.vertices(corpus.clips[0])
+    (corpus.path / "corpus.json").write_text('{"clips": [{}]}')
+    with pytest.raises(CorpusError, match=r"corpus\.json"):
+        Corpus(corpus.path)
+
+
+@pytest.fixture
+def avatar(tmp_path):
+    """The tiny rig as an avatar file."""
+    rig = tiny_rig()
+    tensors = {f"topology/{name}": getattr(rig.topology, name) for name in TOPOLOGY}
+    tensors |= {"rig/shapes": rig.shapes, "rig/pivots": rig.pivots.astype(np.float32)}
+    tensors |= {"rig/eye_left": rig.eyes[0], "rig/eye_right": rig.eyes[1]}
+    write_tensors(tmp_path / "tiny.safetensors", tensors, "avatar", {"name": "tiny", "shape_names": rig.shape_names})
+    return tmp_path / "tiny.safetensors"
+
+
+def test_a_whole_round_of_training(corpus, tmp_path, avatar):
+    """Both stages from the command line; the talker is written, loads and has been judged."""
+    out = tmp_path / "run"
+    common = ["--data", str(corpus.path), "--avatar", str(avatar), "--threads", "1", "--jobs", "1"]
+    assert main(["all", *common, "--out", str(out), "--steps", "12"]) == 0
+    talker = load_talker(out / "talker.safetensors")
+    assert talker.dims.styles == 2 and talker.topology.name == "tiny"
+    figures = json.loads((out / "figures.json").read_text())
+    assert {"talker, seen voices", "regression, seen voices"} <= set(figures["figures"])
+    assert main(["talker", *common, "--out", str(tmp_path / "none"), "--steps", "3"]) == 2
+
+
+def test_losses_vanish_for_the_truth_and_ignore_the_padding(corpus):
+    talker = tiny_talker()
+    loss = MotionLoss(talker.vqvae.basis, talker.topology, others=4)
+    true, mask = torch.randn(2, 9, 6), torch.ones(2, 9)
+    mask[1, 5:] = 0
+    wrong = true.clone()
+    wrong[1, 5:] += 3
+    for losses in (loss(true, true, mask), loss(wrong, true, mask)):
+        assert float(losses.vertex_l1 + losses.vertex_l2 + losses.velocity * 0 + losses.lip_gap) == 0
+    assert float(loss(wrong, true, torch.ones(2, 9)).lip_gap) > 0.1
+    assert float(latent_loss(wrong, true, mask)) == 0
+
+
+def test_velocity_compares_steps_not_places():
+    talker = tiny_talker()
+    loss = MotionLoss(talker.vqvae.basis, talker.topology)
+    true = torch.randn(1, 9, 6)
+    shifted = loss(true + 1, true, torch.ones(1, 9))
+    assert float(shifted.velocity) < 1e-9 < float(shifted.vertex_l2)
+
+
+def test_phone_loss_skips_what_has_no_phone():
+    logits = torch.zeros(1, 3, 4)
+    known = phone_loss(logits, torch.tensor([[1, -1, 2]]), torch.ones(1, 3))
+    assert float(known) == pytest.approx(np.log(4))
+    assert float(masked_mean(torch.ones(1, 3), torch.zeros(1, 3))) == 0
+
+
+def test_batches_pad_and_hold_every_clip_once(corpus):
+    extract_features(corpus, AudioDims())
+    basis = tiny_talker().vqvae.basis
+    examples = [load_example(corpus, clip, tiny_rig(), basis, AudioDims()) for clip in corpus.clips]
+    endless = batches(examples, styles=2, frames=45, seed=0)
+    lengths: list[int] = []
+    while len(lengths) < len(examples):
+        batch: Batch = next(endless)
+        assert batch.mask.numel() <= 45 or len(batch.mask) == 1
+        lengths += batch.mask.sum(1).int().tolist()
+    assert sorted(lengths) == sorted(len(example.coefficients) for example in examples)
+    whole = collate(examples, 2)
+    assert whole.features.shape[1] == 3 * (whole.mask.shape[1] + 4) and whole.style.sum() == 6
+
+
+def test_budgets_and_the_cycle():
+    assert Budget(steps=100).part(0.25).steps == 25 and Budget(seconds=60).part(0.5).seconds == 30
+    assert Budget(steps=10).spent(5, 99) == 0.5 and Budget(seconds=10).spent(5, 99) == 1
+    assert one_cycle(0.1, 0.1) == pytest.approx(1) and one_cycle(1, 0.1) == pytest.approx(0.01)
+
+
+def test_the_codebook_begins_from_data_and_dead_codes_revive():
+    centres = torch.tensor([[0.0, 0], [9, 0], [0, 9]])
+    points = centres.repeat(40, 1) + 0.1 * torch.randn(120, 2)
+    assert torch.cdist(centres, cluster(points, 24)).min(1).values.max() < 0.2
+    quantiser = tiny_talker().vqvae.quantiser
+    keeper = CodeKeeper(quantiser)
+    keeper.observe(torch.randn(500, 2, 3), 0.1)
+    with torch.no_grad():
+        quantiser.codebook[0, 0] = 1e4
+    for _ in range(300):
+        keeper.observe(torch.randn(100, 2, 3), 0.1)
+    assert quantiser.codebook[0, 0].abs().max() < 10
+
+
+def test_metrics_by_hand():
+    true = np.zeros((2, 4, 3))
+    guess = true.copy()
+    guess[0, 1] = [0.003, 0.004, 0]
+    lips = np.array([0, 1])
+    assert metrics.lip_vertex_error(guess, true, lips) == pytest.approx(25e-6 / 2)
+    assert metrics.lip_distance_mm(guess, true, lips) == pytest.approx(2.5)
+    assert metrics.face_dynamics_distance(guess, true, np.array([1])) == pytest.approx(-12.5e-6)
+    pairs = np.array([[0, 1]])
+    assert metrics.mouth_opening(guess, pairs)[:, 0].tolist() == pytest.approx([0.005, 0])
+    assert metrics.mouth_open_difference(guess, true, pairs) == pytest.approx(0.0025)
+    opening = np.array([5.0, 1, 5, 5])
+    assert metrics.closure_recall(opening, [(0, 2), (2, 4)], closed=2) == 0.5
+    assert metrics.openness_precision(opening, np.array([True, True, False, False]), closed=2) == 0.5
+    assert metrics.correlation(opening, 2 * opening + 1) == pytest.approx(1)
+    assert np.isnan(metrics.correlation(opening, np.ones(4))) and np.isnan(metrics.closure_recall(opening, [], 1))
