@@ -21,8 +21,8 @@ from demo.renderer import Renderer
 
 _RISE_SECONDS = 0.08  # from rest into speech
 _REST_SECONDS = 0.10  # from speech to rest
-_TOO_LATE = 0.045  # seconds: such a picture does more harm than the one before it standing still
-_DROPS_IN_A_ROW = 5  # then one is shown whatever its time: a frozen picture is worse still
+_TOO_LATE = 0.040  # seconds: such a picture does more harm than the one before it standing still
+_DROPS_IN_A_ROW = 12  # then one is shown whatever its time: a frozen picture is worse still
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Stage:
         self.meter = SyncMeter()  # of the current turn
         self.pictures = 0
         self.dropped = 0
+        self.presented_at = monotonic()  # when the last picture was shown
         self._renderer, self._idle, self._clock, self._frames = renderer, idle, clock, frames
         self._fps = fps
         self._step = 1 / (fps * pictures_per_frame)
@@ -109,7 +110,6 @@ class Stage:
         self._speaking = 0.0
         self._turn = -1
         self._last_due = -np.inf
-        self._last_picture = monotonic()
         self._drops = 0
 
     def step(self) -> Shown:
@@ -129,7 +129,7 @@ class Stage:
 
     def _next_moment(self, time_now: PlaybackTime, now: float, lead: float) -> tuple[float | None, float]:
         """The next point of the grid that can be met: in seconds of the turn, and in monotonic seconds."""
-        at_rest = max(self._last_picture + self._step, now + lead)
+        at_rest = max(self.presented_at + self._step, now + lead)
         if time_now.seconds is None:
             return None, at_rest
         due = float(np.ceil(round((time_now.seconds + lead) / self._step, 6)) * self._step)
@@ -145,7 +145,7 @@ class Stage:
 
     def _draw(self, due: float | None, moment: float) -> None:
         offsets = None if due is None else self._frames.at(self._turn, due, self._fps)
-        self._ease(offsets, max(moment - self._last_picture, 0.0))
+        self._ease(offsets, max(moment - self.presented_at, 0.0))
         speech = None if self._speech is None else self._speech * np.float32(self._speaking)
         posed = self._template + self._idle.offsets(moment, self._speaking, speech)
         width, height = self._renderer.canvas.size
@@ -165,8 +165,8 @@ class Stage:
         self._wait_until(moment - float(np.median(self._showing)))
         started = self._monotonic()
         self._renderer.present()
-        self._last_picture = self._monotonic()
-        self._showing.append(self._last_picture - started)
+        self.presented_at = self._monotonic()
+        self._showing.append(self.presented_at - started)
         self.pictures += 1
         presented = self._clock.now()
         if due is not None and presented.seconds is not None and presented.running and presented.turn == self._turn:

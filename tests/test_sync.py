@@ -1,0 +1,197 @@
+"""The stage in virtual time: every picture at its moment, late ones dropped, rest when there is nothing to say."""
+
+import numpy as np
+import pytest
+
+from demo.clock import PlaybackClock
+from demo.frame_queue import FrameQueue
+from demo.overlay import Captions
+from demo.stage import Stage, SyncMeter
+
+FPS, RATE, LATENCY, BLOCK = 30, 48000, 0.05, 480
+
+
+class World:
+    """Manual time with a loudspeaker that asks for a block every 10 ms, and a renderer that takes its time."""
+
+    size = (64, 64)
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.clock = PlaybackClock(RATE, lambda: self.seconds)
+        self.frames = FrameQueue(1000)
+        self.blocks = 0
+        self.samples = 0  # of the turn, left to play
+        self.played = 0
+        self.drawing = 0.015
+        self.canvas = self
+        self.mouth: list[float] = []  # how far it was open in each picture shown
+        self.drawn = 0.0
+        self.stage = Stage(self, self, self.clock, self.frames, FPS, monotonic=lambda: self.seconds, sleep=self.sleep)
+
+    # the loudspeaker
+    def sleep(self, seconds: float) -> None:
+        end = self.seconds + seconds
+        while (due := 1000.0 + self.blocks * BLOCK / RATE) <= end:
+            self.seconds = max(self.seconds, due)
+            self._play(due + LATENCY)
+        self.seconds = end
+
+    def _play(self, dac_time: float) -> None:
+        count = min(self.samples, BLOCK)
+        self.clock.advance(1, self.played, count, dac_time)
+        self.clock.advance(None, 0, BLOCK - count, dac_time + count / RATE)
+        self.samples -= count
+        self.played += count
+        self.blocks += 1
+
+    def speak(self, seconds: float) -> None:
+        self.frames.begin(1)
+        self.clock.begin(1)
+        self.samples, self.played = int(seconds * RATE), 0
+        for index in range(int(seconds * FPS)):
+            self.frames.put(1, index, np.full((4, 3), index, np.float32))
+
+    # the renderer
+    def draw(self, vertices: np.ndarray, _patches: object) -> None:
+        self.drawn = float(vertices[0, 0])
+        self.sleep(self.drawing)
+
+    def present(self) -> None:
+        self.sleep(0.001)
+        self.mouth.append(self.drawn)
+
+    # idle motion that does not move
+    template = np.zeros((4, 3), np.float32)
+
+    def offsets(self, _seconds: float, _speaking: float, speech: np.ndarray | None) -> np.ndarray:
+        return np.zeros((4, 3), np.float32) if speech is None else speech
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def run(world: World, seconds: float) -> list:
+    end = world.seconds + seconds
+    steps = []
+    while world.seconds < end:
+        steps.append(world.stage.step())
+    return steps
+
+
+def test_every_frame_is_shown_at_its_moment(world):
+    run(world, 1.0)
+    world.speak(3.0)
+    run(world, 2.0)
+    summary = world.stage.meter.summary()
+    counts = world.frames.counts()
+    assert summary.count > 55 and summary.max_abs < 1.0
+    assert counts.skipped <= 1 and counts.late == 0
+    assert world.mouth[-1] == pytest.approx(round(world.mouth[-1]), abs=0.01), "a frame of the model, no mixture"
+
+
+def test_a_slow_renderer_skips_frames_and_stays_in_step(world):
+    world.drawing = 0.055
+    run(world, 1.0)
+    world.speak(3.0)
+    run(world, 2.5)
+    summary = world.stage.meter.summary()
+    assert summary.max_abs < 2 and 30 <= summary.count <= 45
+    assert world.frames.counts().skipped > 25
+
+
+def test_a_picture_that_took_too_long_is_not_shown(world):
+    run(world, 1.0)
+    world.speak(3.0)
+    run(world, 1.0)
+    shown = len(world.mouth)
+    world.drawing = 0.2
+    steps = run(world, 0.15)
+    assert [step.dropped for step in steps] == [True] and len(world.mouth) == shown
+    world.drawing = 0.015
+    run(world, 1.0)
+    assert world.stage.dropped == 1 and world.stage.meter.summary().max_abs < 45
+
+
+def test_the_face_goes_to_rest_within_a_tenth_of_a_second(world):
+    run(world, 0.5)
+    world.speak(1.0)
+    run(world, 1.0)
+    assert world.mouth[-1] > 20
+    run(world, 0.4)
+    assert world.mouth[-1] == 0
+    silent_from = max(index for index, value in enumerate(world.mouth) if value > 28.5)
+    assert len([value for value in world.mouth[silent_from:] if value > 0]) <= 6
+
+
+def test_a_stopped_turn_goes_to_rest(world):
+    run(world, 0.5)
+    world.speak(2.0)
+    run(world, 1.0)
+    world.clock.begin(-1)
+    world.frames.begin(2)
+    world.samples = 0
+    run(world, 0.15)
+    assert world.mouth[-1] == 0
+
+
+def test_starved_of_frames_the_face_rests_and_comes_back(world):
+    run(world, 0.5)
+    world.speak(3.0)
+    world.frames.begin(1)
+    for index in range(30):
+        world.frames.put(1, index, np.full((4, 3), 10.0, np.float32))
+    run(world, 1.6)
+    assert world.mouth[-1] == 0
+    for index in range(60, 90):
+        world.frames.put(1, index, np.full((4, 3), 20.0, np.float32))
+    run(world, 0.9)
+    assert world.mouth[-1] == pytest.approx(20)
+
+
+def test_while_the_sound_waits_for_the_voice_nothing_is_measured(world):
+    run(world, 0.5)
+    world.speak(1.0)
+    run(world, 3.0)
+    assert world.stage.meter.summary().max_abs < 1.0
+
+
+def test_at_rest_pictures_keep_coming_at_the_model_s_pace(world):
+    steps = run(world, 2.0)
+    assert 58 <= len(steps) <= 61
+    assert all(step.due is None and not step.dropped for step in steps)
+    world.stage.captions = Captions("listening")
+    run(world, 0.1)
+
+
+def test_twice_the_pictures_are_interpolated():
+    world = World()
+    world.drawing = 0.005
+    world.stage = Stage(
+        world,
+        world,
+        world.clock,
+        world.frames,
+        FPS,
+        pictures_per_frame=2,
+        monotonic=lambda: world.seconds,
+        sleep=world.sleep,
+    )
+    run(world, 0.5)
+    world.speak(2.0)
+    run(world, 1.0)
+    halves = [value for value in world.mouth if abs(value % 1 - 0.5) < 0.01]
+    assert len(halves) > 20 and world.stage.meter.summary().max_abs < 1
+
+
+def test_the_meter():
+    meter = SyncMeter()
+    assert meter.summary().as_trace() == {}
+    for offset in range(-50, 51):
+        meter.add(10.0, 10.0 - offset / 1000)
+    trace = meter.summary().as_trace()
+    assert trace == pytest.approx({"p5": -45, "p50": 0, "p95": 45, "max_abs": 50}, abs=1e-6)
+    meter.reset()
+    assert meter.summary().count == 0
