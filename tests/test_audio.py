@@ -1,5 +1,6 @@
 """Recordings, sample rates, features and encoders."""
 
+import contextlib
 import logging
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import soundfile
 import torch
 
-from streamingtalker.audio import AudioError, Resampler, build_encoder, load_audio, open_recogniser
+from streamingtalker.audio import AudioError, Resampler, load_audio
+from streamingtalker.audio.encoder import build_encoder
 from streamingtalker.audio.mel import LogMelStream, column_centre
-from streamingtalker.audio.posteriors import DEFAULT_GRID, PosteriorStream
+from streamingtalker.audio.posteriors import DEFAULT_GRID, PosteriorStream, open_recogniser
 from streamingtalker.config import AudioDims, ConfigError
 from tests.conftest import fake_recogniser
 
@@ -147,3 +149,16 @@ def test_hubert_behind_the_same_interface():
 def test_an_unknown_encoder_is_named():
     with pytest.raises(ConfigError, match="whisper"):
         build_encoder(AudioDims(kind="whisper"), fps=30)
+
+
+def test_a_damaged_header_is_refused_or_read_but_never_crashes(tmp_path):
+    path = tmp_path / "damaged.wav"
+    soundfile.write(path, np.zeros(800, np.float32), RATE)
+    whole = path.read_bytes()
+    for position in range(44):
+        for bit in (0x01, 0x10, 0x80):
+            damaged = bytearray(whole)
+            damaged[position] ^= bit
+            path.write_bytes(damaged)
+            with contextlib.suppress(AudioError):
+                load_audio(path)

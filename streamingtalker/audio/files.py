@@ -88,6 +88,6 @@ def _decode(path: Path, reason: Exception, max_seconds: float) -> tuple[np.ndarr
                 blocks += [piece.to_ndarray().reshape(-1, 1) for piece in to_float.resample(frame)]
                 total += frame.samples
                 _check_length(path, total / rate, max_seconds)
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, AttributeError, ValueError) as error:  # a stream of no known kind has no rate
         raise AudioError(f"{path} is not a WAV, FLAC or MP3 file ({reason}).") from error
     return np.concatenate([*blocks, np.zeros((0, 1), np.float32)]), rate
