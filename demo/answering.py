@@ -42,7 +42,7 @@ class Answerer:
 
         Never raises for a failing language model: it reports the failure and says an apology.
         """
-        question = " ".join(question.split())[:QUESTION_CHARACTERS]
+        question = " ".join(question[: 2 * QUESTION_CHARACTERS].split())[:QUESTION_CHARACTERS]
         said: set[str] = set()
         length = 0
         async with contextlib.aclosing(self._with_apology(question, history, mark, report)) as sentences:

@@ -20,6 +20,7 @@ from streamingtalker.errors import UserError
 
 log = logging.getLogger(__name__)
 
+SAID_CHARACTERS = 20_000  # of a text to be said as it is: about 20 minutes
 RECORDING_SECONDS = 900.0
 RECORDING_RATES = range(8_000, 192_001)  # Hz
 
@@ -155,7 +156,7 @@ class Conversation:
             await self._answerer.foresee(self._memory.messages())
 
     async def _say(self, turn: Turn, text: str) -> None:
-        await turn.speak(_each(self._answerer.speakable_sentences(text)))
+        await turn.speak(_each(self._answerer.speakable_sentences(text[:SAID_CHARACTERS])))
 
     async def _reply(self, turn: Turn, question: str) -> None:
         async def report(text: str) -> None:

@@ -11,8 +11,8 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, replacement in (
         (r"<\|[^|>]*\|>", " "),  # a chat template's own marks
         (r"</?[A-Za-z][^<>]*>", " "),  # HTML
-        (r"!\[([^\]]*)\]\([^)]*\)", r"\1"),  # image: its description
-        (r"\[([^\]]+)\]\([^)]*\)", r"\1"),  # link: its text
+        (r"!\[([^\[\]]*)\]\([^()]*\)", r"\1"),  # image: its description
+        (r"\[([^\[\]]+)\]\([^()]*\)", r"\1"),  # link: its text
         (r"\[\^?\d+\]", ""),  # footnote
         (r"^\s*\|?[\s:|-]*-{2,}[\s:|-]*\|?\s*$", ""),  # a table's rule, a horizontal rule
         (r"^\s{0,3}(#{1,6}|>+)\s+", ""),  # heading, quotation
@@ -27,6 +27,7 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<!\w)[*_`|\\](?!\w)|(?<=\s)[*_`|\\]|[*_`|\\](?=\s)|^[*_]|[*_]$", " "),
     )
 )
+_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # a terminal's colours
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+", re.IGNORECASE)
 _EMAIL = re.compile(r"\b([\w.+-]+)@([\w-]+(?:\.[\w-]+)+)")
 
@@ -41,7 +42,7 @@ _ENGLISH: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bapprox\.", "approximately"),
         (r"\bkm/h\b", " kilometers per hour"),
         (r"\bm/s\b", " meters per second"),
-        (r"(?<=\d)\s?m\b(?=[\s.,;!?]|$)", " meters"),
+        (r"(?<=\d)\sm\b(?=[\s.,;!?]|$)", " meters"),
         (r"\bm²", "square meters"),
         (r"\bkm²", "square kilometers"),
         (r"\bm³", "cubic meters"),
@@ -97,7 +98,7 @@ def speakable(text: str, lang: str = "en") -> str:
 def _printable(text: str) -> str:
     """Control and formatting characters become spaces or vanish; compatibility forms stay."""
     kept = []
-    for sign in text:
+    for sign in _ESCAPE.sub("", text):
         category = unicodedata.category(sign)
         if category == "Cc":
             kept.append(" ")
