@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from streamingtalker.topology import Topology
 from streamingtalker.vqvae import MotionBasis, Quantised
 
+NEAR, CLOSURE = 0.002, 3.0  # metres between lips that count as near, and how much more their errors weigh
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the frames of ``mask`` [B, T] of values [B, T, …], further dimensions averaged."""
@@ -39,7 +41,7 @@ class MotionLosses:
     vertex_l1: Tensor  # L_rec of eq. 8
     vertex_l2: Tensor  # L_vert, eq. 11
     velocity: Tensor  # L_vel, eq. 12
-    lip_gap: Tensor  # L1 of the vectors between upper and lower inner lip
+    lip_gap: Tensor  # L1 of the vectors between upper and lower inner lip, most of all where they are near
 
 
 class MotionLoss(nn.Module):
@@ -47,6 +49,7 @@ class MotionLoss(nn.Module):
 
     probe: Tensor
     gaps: Tensor
+    rest: Tensor
 
     def __init__(self, basis: MotionBasis, face: Topology, others: int = 400) -> None:
         super().__init__()
@@ -58,8 +61,11 @@ class MotionLoss(nn.Module):
         lip_motion = synthesis[:, lips].square().sum((0, 2)).mean().sqrt()  # coefficients have about unit variance
         upper, lower = torch.from_numpy(face.lip_pairs).long().T
         gaps = synthesis[:, upper] - synthesis[:, lower]
+        rest = basis.mean.unflatten(0, (-1, 3)) + torch.from_numpy(face.template).to(basis.mean)
         self.register_buffer("probe", probe.flatten(1) / lip_motion)  # [K, P·3]
         self.register_buffer("gaps", gaps.flatten(1) / lip_motion)  # [K, 15]
+        self.register_buffer("rest", (rest[upper] - rest[lower]).flatten() / lip_motion)  # [15]
+        self.near = NEAR / float(lip_motion)
 
     def forward(self, predicted: Tensor, true: Tensor, mask: Tensor) -> MotionLosses:
         """Coefficients [B, T, K] each."""
@@ -70,8 +76,14 @@ class MotionLoss(nn.Module):
             vertex_l1=masked_mean(vertices.abs(), mask),
             vertex_l2=masked_mean(vertices.square(), mask),
             velocity=masked_mean(steps.square(), mask[:, 1:]),
-            lip_gap=masked_mean((difference @ self.gaps).abs(), mask),
+            lip_gap=masked_mean(self._gap_errors(difference, true), mask),
         )
+
+    def _gap_errors(self, difference: Tensor, true: Tensor) -> Tensor:
+        """[B, T, 5]: a millimetre counts more the nearer the lips really are, up to 1 + CLOSURE times."""
+        errors = (difference @ self.gaps).unflatten(-1, (-1, 3)).abs().mean(-1)
+        opening = (true.float() @ self.gaps + self.rest).unflatten(-1, (-1, 3)).norm(dim=-1)
+        return errors * (1 + CLOSURE * torch.exp(-opening / self.near))
 
 
 def phone_loss(logits: Tensor, phones: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from streamingtalker.talker import Talker
 from streamingtalker.topology import DEFAULT_AVATAR, Rig, load_rig
 from streamingtalker.training.judge import (
     Figures,
+    Predict,
     judge,
     reconstruction,
     regression_predicts,
@@ -32,7 +32,7 @@ from streamingtalker.training.judge import (
     without_posteriors,
 )
 from streamingtalker.training.loop import Budget, LoopOptions, progress_bar
-from streamingtalker.training.stages import Recipe, Regression, train_regression, train_talker, train_vqvae
+from streamingtalker.training.stages import Recipe, train_regression, train_talker, train_vqvae
 
 LIPS, LIDS = 9.0, 3.0  # importance of lip and lid vertices in the motion basis
 SHARES = {"vqvae": 0.15, "regression": 0.15, "talker": 0.70}  # of the time of ``all``
@@ -57,27 +57,27 @@ class Run:
 
     def vqvae(self, bar: Progress) -> Talker:
         """Stage 1; writes ``vqvae.safetensors``."""
-        talker = new_talker(self.corpus, self.rig, self.options.seed)
-        train = self.examples(talker, ["train"], bar)
+        talker = new_talker(self.corpus, self.rig, self.options.seed).to(self.options.device)
+        train = self.examples(talker, ["train"])
         budget = self._part("vqvae")
         self.steps["vqvae"] = train_vqvae(talker, train, budget, self.loop, self.recipe, self.options.seed, bar)
-        self._judge("reconstruction", lambda held: judge(reconstruction(talker), held, talker), talker, bar)
+        self._judge("reconstruction", reconstruction(talker), talker, bar)
         save_talker(self.out / "vqvae.safetensors", talker, self._card())
         return talker
 
     def talker(self, talker: Talker, bar: Progress) -> None:
         """Stage 2; writes ``talker.safetensors``."""
-        train = self.examples(talker, ["train"], bar)
-        seed = self.options.seed
-        options = dataclasses.replace(self.loop)
-        regression = train_regression(talker, train, self._part("regression"), options, self.recipe, seed, bar)
-        self._judge_regression(regression, talker, bar)
-        budget = self._part("talker")
-        self.steps["talker"] = train_talker(talker, regression.phones, train, budget, options, self.recipe, seed, bar)
-        self._judge("talker", lambda held: judge(talker_predicts(talker), held, talker), talker, bar)
+        train, seed = self.examples(talker, ["train"]), self.options.seed
+        budgets = self._part("regression"), self._part("talker")
+        regression = train_regression(talker, train, budgets[0], self.loop, self.recipe, seed, bar)
+        self._judge("regression", regression_predicts(regression, talker), talker, bar)
+        self.steps["talker"] = train_talker(
+            talker, regression.phones, train, budgets[1], self.loop, self.recipe, seed, bar
+        )
+        self._judge("talker", talker_predicts(talker), talker, bar)
         save_talker(self.out / "talker.safetensors", talker, self._card())
 
-    def examples(self, talker: Talker, splits: list[str], bar: Progress) -> list[Example]:
+    def examples(self, talker: Talker, splits: list[str]) -> list[Example]:
         """The clips of some splits, their motion in the talker's basis."""
         clips = [clip for split in splits for clip in self.corpus.split(split)]
         if not clips:
@@ -95,29 +95,19 @@ class Run:
         stages = {"all": SHARES, "vqvae": ["vqvae"], "talker": ["regression", "talker"]}[self.options.stage]
         return self.budget.part(SHARES[stage] / sum(SHARES[each] for each in stages))
 
-    def _judge(self, name: str, figures: Callable[[list[Example]], Figures], talker: Talker, bar: Progress) -> None:
-        """Judge on validation clips of voices heard in training and of voices never heard."""
+    def _judge(self, name: str, predict: Predict, talker: Talker, bar: Progress) -> None:
+        """Judge on held-out sentences: of voices heard in training, of new voices, and these without recogniser."""
         known = {clip.voice for clip in self.corpus.split("train")}
-        for kind, is_known in (("seen voices", True), ("new voices", False)):
-            held = [
-                example
-                for example in self.examples(talker, ["val", "test"], bar)
-                if (example.clip.voice in known) == is_known
-            ]
-            if held:
-                self.figures[f"{name}, {kind}"] = figures(held)
-                bar.console.print(f"{name}, {kind}: {self.figures[f'{name}, {kind}']}")
-
-    def _judge_regression(self, regression: Regression, talker: Talker, bar: Progress) -> None:
-        predict = regression_predicts(regression, talker.dims.styles)
-        bands = talker.dims.audio.mel_bands
-        self._judge("regression", lambda held: judge(predict, held, talker), talker, bar)
-        self._judge(
-            "regression without recogniser",
-            lambda held: judge(predict, without_posteriors(held, bands), talker),
-            talker,
-            bar,
-        )
+        held = self.examples(talker, ["val", "test"])
+        new = [example for example in held if example.clip.voice not in known]
+        groups = {
+            "seen voices": [example for example in held if example.clip.voice in known],
+            "new voices": new,
+            "new voices, no recogniser": without_posteriors(new, talker.dims.audio.mel_bands),
+        }
+        for kind, examples in groups.items():
+            self.figures[f"{name}, {kind}"] = judge(predict, examples, talker)
+            bar.console.print(f"{name}, {kind}: {self.figures[f'{name}, {kind}']}")
 
     def _card(self) -> dict[str, Any]:
         """How these weights came about."""
@@ -184,6 +174,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the optimiser")
     parser.add_argument("--jobs", type=int, default=2, help="processes that make audio features")
+    parser.add_argument("--device", default="cpu", help="where the optimiser runs: cpu or cuda")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
     options = parser.parse_args(argv)
     options.words = argv
@@ -199,7 +190,8 @@ def main(argv: list[str] | None = None) -> int:
             run = Run(options)
             run.out.mkdir(parents=True, exist_ok=True)
             run.extract(bar)
-            talker = run.vqvae(bar) if options.stage != "talker" else load_talker(run.out / "vqvae.safetensors")
+            vqvae = run.out / "vqvae.safetensors"
+            talker = run.vqvae(bar) if options.stage != "talker" else load_talker(vqvae, options.device)
             if options.stage != "vqvae":
                 run.talker(talker, bar)
             run.write_figures()

@@ -13,7 +13,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +54,8 @@ class Corpus:
         manifest = self.path / "corpus.json"
         try:
             document = json.loads(manifest.read_text())
-            fields = Clip.__dataclass_fields__
-            self.clips = [Clip(**{name: clip[name] for name in fields}) for clip in document["clips"]]
+            names = [field.name for field in fields(Clip)]
+            self.clips = [Clip(**{name: clip[name] for name in names}) for clip in document["clips"]]
             self.fps = int(document["fps"])
             self.styles = list(document["styles"])
         except FileNotFoundError as error:
@@ -93,9 +93,9 @@ class Corpus:
         """The motion in ``basis``, [frames, K]."""
         weights = self.weights(clip)
         if weights is None:
-            return basis.coefficients(torch.from_numpy(self.offsets(clip, rig)))
-        shapes = torch.from_numpy(rig.shapes).flatten(1) @ basis.analysis
-        return torch.from_numpy(weights) @ shapes - basis.mean @ basis.analysis
+            return basis.coefficients(torch.from_numpy(self.offsets(clip, rig)).to(basis.mean)).cpu()
+        analysis, mean = basis.analysis.cpu(), basis.mean.cpu()
+        return torch.from_numpy(weights) @ (torch.from_numpy(rig.shapes).flatten(1) @ analysis) - mean @ analysis
 
     def features_file(self, clip: Clip, dims: AudioDims) -> Path:
         """Where the front end's features of a clip are kept; the name holds the sound's hash: never stale."""
@@ -169,6 +169,10 @@ class Batch:
     style: Tensor  # one-hot [B, styles]
     latents: Tensor  # [B, T, H·C]; empty in stage 1
     mask: Tensor  # [B, T] 1 inside the clip
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on another device."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 def load_example(corpus: Corpus, clip: Clip, rig: Rig, basis: MotionBasis, dims: AudioDims) -> Example:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from streamingtalker import metrics
+from streamingtalker.config import Sampling
 from streamingtalker.data.dataset import Example
 from streamingtalker.data.phones import BILABIALS, SILENCE, VOWELS
 from streamingtalker.talker import Talker
@@ -44,31 +45,31 @@ class Figures:
 
 
 def judge(predict: Predict, examples: list[Example], talker: Talker) -> Figures:
-    """Average over ``examples`` with speech in them; figures a clip has no phones for are left out of its mean."""
+    """Average over the ``examples`` with speech in them. A figure a clip has no phones for is left out of its mean."""
     spoken = [example for example in examples if any(phone in VOWELS for phone, _, _ in example.intervals)]
     rows = [_judge_clip(predict(example), example, talker) for example in spoken]
-    return Figures(clips=len(rows), **{name: _mean([row[name] for row in rows]) for name in rows[0]})
+    names = [field.name for field in dataclasses.fields(Figures) if field.name != "clips"]
+    return Figures(clips=len(rows), **{name: _mean([row[name] for row in rows]) for name in names})
 
 
-def talker_predicts(talker: Talker, seed: int = 0) -> Predict:
+def talker_predicts(talker: Talker, seed: int = 0, sampling: Sampling | None = None) -> Predict:
     """Free-running frames, as a stream gives them."""
 
     @torch.inference_mode()
     def predict(example: Example) -> Tensor:
-        audio = talker.audio(torch.from_numpy(example.features).float()[None])[0]
-        latents = talker.next_latents(audio, talker.state(example.clip.style, seed))
-        return talker.vqvae.decode_coefficients(latents[None])[0]
+        audio = talker.audio(_features(example, talker))[0]
+        latents = talker.next_latents(audio, talker.state(example.clip.style, seed, sampling))
+        return talker.vqvae.decode_coefficients(latents[None])[0].cpu()
 
     return predict
 
 
-def regression_predicts(regression: Regression, styles: int, deaf: int | None = None) -> Predict:
-    """The baseline's frames. ``deaf``: number of leading feature columns kept, the others set to zero."""
+def regression_predicts(regression: Regression, talker: Talker) -> Predict:
+    """The baseline's frames."""
 
     @torch.inference_mode()
     def predict(example: Example) -> Tensor:
-        features = torch.from_numpy(example.features).float()[None]
-        return regression(features, torch.eye(styles)[example.clip.style][None])[0][0]
+        return regression(_features(example, talker), talker.identity(example.clip.style))[0][0].cpu()
 
     return predict
 
@@ -78,10 +79,14 @@ def reconstruction(talker: Talker) -> Predict:
 
     @torch.inference_mode()
     def predict(example: Example) -> Tensor:
-        vqvae = talker.vqvae
-        return vqvae.decode_coefficients(vqvae.encode_coefficients(example.coefficients[None]))[0]
+        coefficients = example.coefficients[None].to(talker.start)
+        return talker.vqvae.decode_coefficients(talker.vqvae.encode_coefficients(coefficients))[0].cpu()
 
     return predict
+
+
+def _features(example: Example, talker: Talker) -> Tensor:
+    return torch.from_numpy(example.features).float()[None].to(talker.start)
 
 
 def without_posteriors(examples: list[Example], bands: int) -> list[Example]:
@@ -121,7 +126,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _vertices(basis: MotionBasis, coefficients: Tensor) -> np.ndarray:
-    return basis.offsets(coefficients).numpy()
+    return basis.offsets(coefficients.to(basis.mean)).cpu().numpy()
 
 
 def _frames(example: Example, phones: frozenset[str] | set[str], margin: int = 0) -> np.ndarray:

@@ -106,6 +106,7 @@ def fit(
     average = Average(module, options.average)
     task = bar.add_task(title, total=1.0, figures="")
     smooth: dict[str, float] = {}
+    device = next(module.parameters()).device
     began = time.monotonic()
     steps = 0
     module.train()
@@ -115,8 +116,8 @@ def fit(
             break
         for group in optimizer.param_groups:
             group["lr"] = options.rate * group.get("scale", 1.0) * one_cycle(spent, options.warm_up)
-        with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=options.bf16):
-            terms = objective(batch, spent)
+        with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
+            terms = objective(batch.to(device), spent)
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
         nn.utils.clip_grad_norm_(module.parameters(), options.clip)

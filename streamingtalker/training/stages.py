@@ -25,10 +25,10 @@ class Weights:
     """λ of each loss term."""
 
     latent: float = 1.0
-    vertex_l1: float = 1.0
-    vertex_l2: float = 1.0
-    velocity: float = 1.0
-    lip_gap: float = 1.0
+    vertex_l1: float = 3.0
+    vertex_l2: float = 4.0
+    velocity: float = 8.0
+    lip_gap: float = 1.5
     quantisation: float = 1.0
     phone: float = 0.3
 
@@ -111,7 +111,7 @@ def train_vqvae(
 ) -> int:
     """Stage 1, eq. 7: L_rec + L_quant, with vertices weighted as in ``MotionLoss``."""
     vqvae = talker.vqvae
-    loss = MotionLoss(vqvae.basis, talker.topology)
+    loss = MotionLoss(vqvae.basis, talker.topology).to(talker.start.device)
     keeper = CodeKeeper(vqvae.quantiser)
 
     def objective(batch: Batch, spent: float) -> dict[str, Tensor]:
@@ -138,7 +138,7 @@ def normalise_latents(vqvae: VqVae, examples: list[Example]) -> None:
     """Set the latents' mean and scale from the quantised latents of ``examples``."""
     vqvae.latent_mean.zero_()
     vqvae.latent_scale.fill_(1)
-    latents = torch.cat([vqvae.encode_coefficients(example.coefficients[None])[0] for example in examples])
+    latents = torch.cat([_encode(vqvae, example) for example in examples])
     vqvae.latent_mean.copy_(latents.mean(0))
     vqvae.latent_scale.copy_(latents.std(0).clamp_min(1e-4))
 
@@ -146,10 +146,11 @@ def normalise_latents(vqvae: VqVae, examples: list[Example]) -> None:
 @torch.no_grad()
 def with_latents(vqvae: VqVae, examples: list[Example]) -> list[Example]:
     """The examples with their quantised latents z_q."""
-    return [
-        dataclasses.replace(example, latents=vqvae.encode_coefficients(example.coefficients[None])[0])
-        for example in examples
-    ]
+    return [dataclasses.replace(example, latents=_encode(vqvae, example).cpu()) for example in examples]
+
+
+def _encode(vqvae: VqVae, example: Example) -> Tensor:
+    return vqvae.encode_coefficients(example.coefficients[None].to(vqvae.latent_mean))[0]
 
 
 class Regression(nn.Module):
@@ -180,8 +181,8 @@ def train_regression(
     bar: Progress,
 ) -> Regression:
     """Pretrain the talker's audio encoder in place; gives the baseline that holds it."""
-    regression = Regression(talker.dims, talker.audio)
-    loss = MotionLoss(talker.vqvae.basis, talker.topology)
+    regression = Regression(talker.dims, talker.audio).to(talker.start.device)
+    loss = MotionLoss(talker.vqvae.basis, talker.topology).to(talker.start.device)
 
     def objective(batch: Batch, _: float) -> dict[str, Tensor]:
         features = disturb(batch.features, talker.dims.audio, recipe)
@@ -200,7 +201,7 @@ def train_talker(
 ) -> int:  # fmt: skip
     """Stage 2, eq. 13: L_latent + L_vert + L_vel, with the auxiliary terms. ``phones`` reads the encoder's phones."""
     talker.vqvae.requires_grad_(False)
-    loss = MotionLoss(talker.vqvae.basis, talker.topology)
+    loss = MotionLoss(talker.vqvae.basis, talker.topology).to(talker.start.device)
     joint = nn.ModuleDict({"audio": talker.audio, "rest": talker.predictor, "head": talker.head, "phones": phones})
 
     def objective(batch: Batch, spent: float) -> dict[str, Tensor]:
@@ -224,21 +225,21 @@ def train_talker(
 def _conditions(talker: Talker, batch: Batch, audio: Tensor, recipe: Recipe, spent: float) -> Tensor:
     """Conditions with teacher forcing that is not to be trusted: noisy, partly the network's own, partly missing."""
     rows, frames = batch.mask.shape
-    noise = torch.rand(rows, 1, 1) * recipe.history_noise
+    noise = torch.rand(rows, 1, 1, device=audio.device) * recipe.history_noise
     history = batch.latents + noise * torch.randn_like(batch.latents)
-    own = torch.rand(rows) < recipe.own_history * spent
+    own = torch.rand(rows, device=audio.device) < recipe.own_history * spent
     if own.any():
         with torch.no_grad():
             guess = _first_guess(talker, talker.conditions(history, audio, batch.style))
         history = torch.where(own[:, None, None], guess, history)
-    keep = (torch.rand(rows, 1) >= recipe.history_dropout).expand(rows, frames)
+    keep = (torch.rand(rows, 1, device=audio.device) >= recipe.history_dropout).expand(rows, frames)
     return talker.conditions(history, audio, batch.style, keep)
 
 
 def _first_guess(talker: Talker, conditions: Tensor) -> Tensor:
     """What the head predicts from noise alone, [B, T, H·C]."""
-    time = torch.full((1, 1), talker.head.train_steps - 1)
-    noise = torch.randn(*conditions.shape[:2], talker.dims.motion.latent)
+    time = torch.full((1, 1), talker.head.train_steps - 1, device=conditions.device)
+    noise = torch.randn(*conditions.shape[:2], talker.dims.motion.latent, device=conditions.device)
     return talker.head.predict(noise, conditions.float(), talker.head.embed_time(time)).float()
 
 
@@ -247,9 +248,10 @@ def disturb(features: Tensor, dims: AudioDims, recipe: Recipe) -> Tensor:
     if dims.kind != "speech":
         return features
     mel, posteriors = features.split([dims.mel_bands, dims.posterior_classes], dim=2)
-    gain = recipe.mel_gain * torch.randn(len(mel), 1, 1)
-    bumps = nn.functional.interpolate(torch.randn(len(mel), 1, 6), size=dims.mel_bands, mode="linear")
-    heard = torch.rand(len(mel), 1, 1) >= recipe.posterior_dropout
+    gain = recipe.mel_gain * torch.randn(len(mel), 1, 1, device=mel.device)
+    bumps = torch.randn(len(mel), 1, 6, device=mel.device)
+    bumps = nn.functional.interpolate(bumps, size=dims.mel_bands, mode="linear", align_corners=True)
+    heard = torch.rand(len(mel), 1, 1, device=mel.device) >= recipe.posterior_dropout
     return torch.cat([mel + gain + recipe.mel_tilt * bumps, posteriors * heard], dim=2)
 
 
