@@ -58,7 +58,7 @@ class Run:
     def vqvae(self, bar: Progress) -> Talker:
         """Stage 1; writes ``vqvae.safetensors``."""
         talker = new_talker(self.corpus, self.rig, self.options.seed).to(self.options.device)
-        train = self.examples(talker, ["train"])
+        train = self.examples(talker, "train")
         budget = self._part("vqvae")
         self.steps["vqvae"] = train_vqvae(talker, train, budget, self.loop, self.recipe, self.options.seed, bar)
         self._judge("reconstruction", reconstruction(talker), talker, bar)
@@ -67,7 +67,7 @@ class Run:
 
     def talker(self, talker: Talker, bar: Progress) -> None:
         """Stage 2; writes ``talker.safetensors``."""
-        train, seed = self.examples(talker, ["train"]), self.options.seed
+        train, seed = self.examples(talker, "train"), self.options.seed
         budgets = self._part("regression"), self._part("talker")
         regression = train_regression(talker, train, budgets[0], self.loop, self.recipe, seed, bar)
         self._judge("regression", regression_predicts(regression, talker), talker, bar)
@@ -77,11 +77,11 @@ class Run:
         self._judge("talker", talker_predicts(talker), talker, bar)
         save_talker(self.out / "talker.safetensors", talker, self._card())
 
-    def examples(self, talker: Talker, splits: list[str]) -> list[Example]:
-        """The clips of some splits, their motion in the talker's basis."""
-        clips = [clip for split in splits for clip in self.corpus.split(split)]
+    def examples(self, talker: Talker, split: str) -> list[Example]:
+        """The clips of a split, their motion in the talker's basis."""
+        clips = self.corpus.split(split)
         if not clips:
-            raise CorpusError(f"{self.corpus.path} has no clips in {', '.join(splits)}; make the corpus again.")
+            raise CorpusError(f"{self.corpus.path} has no {split} clips; make the corpus again.")
         dims = talker.dims.audio
         return [load_example(self.corpus, clip, self.rig, talker.vqvae.basis, dims) for clip in clips]
 
@@ -96,9 +96,9 @@ class Run:
         return self.budget.part(SHARES[stage] / sum(SHARES[each] for each in stages))
 
     def _judge(self, name: str, predict: Predict, talker: Talker, bar: Progress) -> None:
-        """Judge on held-out sentences: of voices heard in training, of new voices, and these without recogniser."""
+        """Judge on the test sentences: of voices heard in training, of new voices, and these without recogniser."""
         known = {clip.voice for clip in self.corpus.split("train")}
-        held = self.examples(talker, ["val", "test"])
+        held = self.examples(talker, "test")
         new = [example for example in held if example.clip.voice not in known]
         groups = {
             "seen voices": [example for example in held if example.clip.voice in known],
