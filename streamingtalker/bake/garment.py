@@ -14,6 +14,7 @@ AXIS = -0.022  # z of the middle of the neck
 # Degrees round the neck from the front -> height of the neckline.
 NECKLINE = ((0, -0.166), (25, -0.160), (50, -0.143), (75, -0.127), (100, -0.118), (140, -0.112), (180, -0.110))
 OVERLAP = 0.012  # metres of skin that go on under the cloth
+SHOULDER = 0.105  # metres from the middle; the arms begin further out
 CUT = -0.217  # where the bust ends
 SKIRT, SKIRT_STEPS = 0.11, 6  # metres of cloth below it, and their rows
 CHEST = -0.20  # below this the head does not reach
@@ -32,9 +33,10 @@ def below_neckline(positions: np.ndarray) -> np.ndarray:
 
 def part(rig: BakedRig, surface: Surface) -> Drawn:
     """Cloth and hem; they move with the skin of the shoulders."""
-    chest = Anchors(rig.template, np.flatnonzero(rig.template[:, 1] < CHEST))
+    chest = Anchors(rig.template, np.flatnonzero(rig.template[:, 1] < CHEST), 4)
     depth = below_neckline(surface.positions)
     moved = surface.normals * (0.0012 + 0.0042 * smoothstep(0.0, 0.03, depth))[:, None]
+    moved += _arms_lowered(surface.positions)
     carried = sparse.hstack([surface.matrix, sparse.csr_matrix(surface.positions)]) + _moved(chest, moved)
     rows, faces = drawn.clip(carried.tocsr(), surface.triangles, depth)
     rows, faces = drawn.clip(rows, faces, rows[:, -2].toarray().ravel() - CUT)
@@ -46,6 +48,16 @@ def part(rig: BakedRig, surface: Surface) -> Drawn:
     return Drawn("top", sparse.vstack([cloth, hem]).tocsr(), triangles, colors, Material(0.9))
 
 
+def _arms_lowered(positions: np.ndarray) -> np.ndarray:
+    """Displacements [r, 3] that take the arms from the modelling pose towards the body, for the cloth only."""
+    beyond = np.maximum(np.abs(positions[:, 0]) - SHOULDER, 0.0)
+    eased = beyond**2 / (beyond + 0.02)
+    moved = np.zeros_like(positions)
+    moved[:, 0] = -0.36 * np.sign(positions[:, 0]) * eased
+    moved[:, 1] = -0.10 * eased
+    return moved
+
+
 def _lengthened(rows: sparse.csr_matrix, faces: np.ndarray, chest: Anchors) -> tuple[sparse.csr_matrix, np.ndarray]:
     """The cloth with a skirt from its lower border, out of the picture: on as it came, then ever more straight down."""
     positions = rows[:, -3:].toarray()
@@ -54,7 +66,7 @@ def _lengthened(rows: sparse.csr_matrix, faces: np.ndarray, chest: Anchors) -> t
     border = sides[first[uses == 1]]
     border = border[(np.abs(positions[border, 1] - CUT) < 1e-6).all(axis=1)]
     rim, local = np.unique(border, return_inverse=True)
-    heading = _downhill(drawn.normals(positions, faces)[rim])
+    heading = _blurred(_downhill(drawn.normals(positions, faces)[rim]), positions[rim])
     start, end = border.T
     offset = np.zeros((len(rim), 3))
     for step in range(SKIRT_STEPS):
@@ -72,6 +84,13 @@ def _downhill(normals: np.ndarray) -> np.ndarray:
     """Unit vectors [n, 3] that run down along a surface with these ``normals``."""
     down = np.array([0, -1.0, 0]) + normals * normals[:, 1:2]
     return down / np.linalg.norm(down, axis=1, keepdims=True)
+
+
+def _blurred(directions: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Directions [n, 3] averaged over neighbours within a few centimetres: cloth hangs in broad folds."""
+    apart = np.linalg.norm(positions[:, None] - positions[None], axis=2)
+    mean = np.exp(-((apart / 0.035) ** 2)) @ directions
+    return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
 def _moved(chest: Anchors, offset: np.ndarray) -> sparse.csr_matrix:

@@ -14,6 +14,7 @@ PARTING = 0.014  # metres to the avatar's left of the middle
 FRONT, CROWN = 35.0, 118.0  # degrees above straight ahead where the parting begins and ends
 TIP, RISE = -0.098, 0.022  # height of the tips in front, and how much shorter the back is
 DARK, BROWN, SHEEN = (0.085, 0.052, 0.038), (0.305, 0.175, 0.105), (0.56, 0.36, 0.23)
+FINE, SMOOTHINGS = 61, 40
 OVER = 0.58  # share of a strand that lies on the skull; the rest hangs
 SHEET = (36, 18)  # strands and cross-sections of the inner layer on each side
 STEPS, LOCKS = 16, 140  # cross-sections of a lock, locks on each side
@@ -64,26 +65,38 @@ def _joined(name: str, meshes: list[Mesh], still: Anchors, roughness: float) -> 
     points = np.concatenate([points for points, _, _ in meshes])
     triangles = np.concatenate([faces + start for (_, faces, _), start in zip(meshes, starts, strict=False)])
     colors = np.concatenate([color for _, _, color in meshes])
-    return Drawn(name, still.points(points), triangles.astype(np.int32), colors, Material(roughness, double_sided=True))
+    a, b, c = (points[triangles[:, corner]] for corner in range(3))
+    solid = np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12  # at the crown many strands share one root
+    used, local = np.unique(triangles[solid], return_inverse=True)
+    faces = local.reshape(-1, 3).astype(np.int32)
+    return Drawn(name, still.points(points[used]), faces, colors[used], Material(roughness, double_sided=True))
 
 
 def _path(skull: Skull, strand: Strand, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points [n, 3] of a strand at shares ``at`` of its length, and the outward direction at each."""
+    fine = np.linspace(0.0, 1.0, FINE)
+    points, outward = _raw_path(skull, strand, fine)
+    for _ in range(SMOOTHINGS):  # where it leaves the skull a strand bends, it does not break
+        points[1:-1] = (points[:-2] + 2 * points[1:-1] + points[2:]) / 4
+        outward[1:-1] = (outward[:-2] + 2 * outward[1:-1] + outward[2:]) / 4
+    points, outward = (np.stack([np.interp(at, fine, axis) for axis in field.T], axis=1) for field in (points, outward))
+    return points, outward / np.linalg.norm(outward, axis=1, keepdims=True)
+
+
+def _raw_path(skull: Skull, strand: Strand, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     over = np.minimum(at / OVER, 1.0)
     direction = _over_the_skull(strand, over)
     volume = np.interp(strand.origin, [0, 0.15, 0.4, 1.0, 1.5], [0.0035, 0.008, 0.0125, 0.014, 0.014])
-    lift = strand.height * (0.0055 + volume * smoothstep(0.0, 0.55, over))
+    lift = 0.0055 + strand.height * volume * smoothstep(0.0, 0.55, over)
     points = CENTRE + direction * (skull(direction) + lift)[:, None]
     level = direction[-1:] * [1, 0, 1] / np.linalg.norm(direction[-1, [0, 2]])
     fall = np.clip((at - OVER) / (1 - OVER), 0, 1)
     points[:, 1] += (strand.tip + RISE * strand.origin / 1.5 - points[-1, 1]) * fall
-    inward = 0.005 * np.sin(np.pi * fall) - 0.022 * fall**2.2
+    inward = 0.006 * np.sin(np.pi * fall) - 0.024 * fall**2.2
     points += level * inward[:, None]
-    points += (
-        np.cross(level, [0, 1.0, 0]) * (0.0030 * np.sin(6.5 * at + strand.sway) * smoothstep(0.3, 0.8, at))[:, None]
-    )
-    outward = direction * (1 - fall)[:, None] + level * fall[:, None]
-    return points, outward / np.linalg.norm(outward, axis=1, keepdims=True)
+    sway = 0.0032 * np.sin(6.5 * at + strand.sway) * smoothstep(0.3, 0.8, at)
+    points += np.cross(level, [0, 1.0, 0]) * sway[:, None]
+    return points, direction * (1 - fall)[:, None] + level * fall[:, None]
 
 
 def _over_the_skull(strand: Strand, over: np.ndarray) -> np.ndarray:

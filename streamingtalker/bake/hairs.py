@@ -11,8 +11,8 @@ from streamingtalker.bake.paint import smoothstep
 from streamingtalker.bake.rig import BakedRig
 from streamingtalker.bake.skin import Surface
 
-LOWER_LASH = (0.36, 0.25, 0.21)
-LASH, BROW = (0.055, 0.038, 0.032), (0.315, 0.205, 0.150)
+LOWER_LASH = (0.56, 0.40, 0.34)
+LASH, BROW = (0.055, 0.038, 0.032), (0.345, 0.230, 0.170)
 BLADE = np.array([[0, 1, 3], [0, 3, 2], [2, 3, 4]])  # over two vertices at the root, two half way, one at the tip
 BROW_HAIRS = 150
 LASH_FOLLOW = 0.35  # how much further than the lid's edge a lash tip travels when the eye closes
@@ -27,7 +27,7 @@ def _lashes(base: BaseMesh, rig: BakedRig, surface: Surface, still: Anchors) -> 
     blocks, triangles, shades, count = [], [], [], 0
     for eye in ("eye_left", "eye_right"):
         upper, above, below = _lid_chains(base, rig, surface, eye)
-        strips = [_lash_row(upper, surface, still, 46, 0.0078, 1.0), _lash_row(below, surface, still, 26, 0.0032, -1.0)]
+        strips = [_lash_row(upper, surface, still, 38, 0.0074, 1.0), _lash_row(below, surface, still, 26, 0.0032, -1.0)]
         strips.append(_liner(upper, above, surface, still))
         for (rows, faces), color in zip(strips, (LASH, LOWER_LASH, LASH), strict=True):
             blocks.append(rows)
@@ -77,7 +77,7 @@ def _lash_row(
     sideways = outward * (1.25 * (at - 0.42) + 0.08 * np.sin(np.arange(count) * 3.7))
     half = np.column_stack([sideways * 0.45, np.full(count, -0.02 * up), np.full(count, 0.42)]) * long[:, None]
     tip = np.column_stack([sideways, np.full(count, 0.42 * up), np.full(count, 0.66)]) * long[:, None]
-    thick = np.array([0.00021 if up > 0 else 0.00013, 0, 0])
+    thick = np.array([0.00028 if up > 0 else 0.00018, 0, 0])
     moving = rows * (1 + LASH_FOLLOW) - still.points(points) * LASH_FOLLOW
     middle = rows * (1 + LASH_FOLLOW / 2) - still.points(points) * (LASH_FOLLOW / 2)
     blades = [
@@ -127,7 +127,7 @@ def _brows(surface: Surface, still: Anchors) -> Drawn:
         direction = heading + rise * lift
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         long = (0.0054 * (1 - 0.35 * smoothstep(0.65, 1.0, at)) * (1 + 0.12 * wobble))[:, None]
-        thick = rise * (0.00024 * (1 - 0.35 * at))[:, None]
+        thick = rise * (0.00033 * (1 - 0.35 * at))[:, None]
         bend = heading * long * 0.12
         outline = [root - thick, root + thick, root + direction * long * 0.55 - thick * 0.8]
         outline += [root + direction * long * 0.55 + thick * 0.8, root + direction * long + bend]

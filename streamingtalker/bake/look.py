@@ -13,7 +13,7 @@ SCALP_MARGIN = 0.016  # metres of scalp that stay under the hair
 def parts(base: BaseMesh, rig: BakedRig) -> list[Drawn]:
     """The parts of the drawn surface, opaque all."""
     surface = skin.subdivided(rig)
-    still = Anchors(rig.template, _never_moving(rig))
+    still = Anchors(rig.template, _never_moving(rig), 4)
     colors = skin.paint(base, rig, surface) * _shade(rig, surface)
     under_cloth = garment.below_neckline(surface.positions) - garment.OVERLAP
     under_hair = np.where(surface.positions[:, 1] > 0, skin.above_hairline(surface.positions), -1) - SCALP_MARGIN

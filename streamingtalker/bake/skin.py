@@ -19,7 +19,7 @@ LID = (0.74, 0.52, 0.46)
 LIPS = (0.74, 0.37, 0.37)
 THROAT = (0.055, 0.012, 0.012)
 WET = (0.42, 0.14, 0.14)
-BROW_SHADE = (0.42, 0.29, 0.23)
+BROW_SHADE = (0.46, 0.325, 0.26)
 SCALP = (0.14, 0.09, 0.065)
 # Of the upper and the lower lip on each loop in regions.LIP_LOOPS.
 LIP_REDNESS = ((0.08, 0.60), (0.75, 0.95), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1))
@@ -66,7 +66,7 @@ def paint(base: BaseMesh, rig: BakedRig, surface: Surface) -> np.ndarray:
     colors = blend(colors, BLUSH, 0.26 * spot(p, (0.0, 0.003, 0.112), 0.013) + 0.12 * spot(p, (0, -0.055, 0.09), 0.015))
     colors = blend(colors, BLUSH, 0.35 * smoothstep(0.066, 0.074, np.abs(p[:, 0])) * (p[:, 1] > -0.04))
     colors = _eyes(rig, surface, colors)
-    colors = blend(colors, BROW_SHADE, 0.5 * _brow(p))
+    colors = blend(colors, BROW_SHADE, 0.85 * _brow(p))
     colors = _mouth(base, rig, surface, colors)
     return blend(colors, SCALP, smoothstep(-0.004, 0.006, above_hairline(p)) * (p[:, 1] > -0.05))
 
