@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SERVE_PORT = 8765  # with --serve and no --port
 HELLO_SECONDS = 10.0
+CLOSE_SECONDS = 1.0  # for a client to say goodbye
 PROTOCOL_ERROR = 1002  # WebSocket close code
 NOTICES_KEPT = 20
 
@@ -98,6 +99,7 @@ class Server:
                 host,
                 port,
                 max_size=MAX_MESSAGE_BYTES,
+                close_timeout=CLOSE_SECONDS,
                 compression=None,  # motion and sound do not shrink, and the cores have better work
                 origins=[None],  # programs only: a page in somebody's browser must not talk to this machine
             )

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
@@ -13,6 +13,7 @@ from demo.engines import Engines, Face
 from demo.messages import PROTOCOL, FaceFrame, Hello, Message, Notice, PcmChunk, TurnEnd, Welcome, decode, encode
 from demo.persona import ChatMessage, Persona
 from demo.server import NoticeBoard, Server
+from streamingtalker.errors import UserError
 
 RATE = 24_000
 FPS = 30.0
@@ -173,3 +174,12 @@ def check_turn(messages: Sequence[Message], turn: int) -> TurnEnd:
     assert end.samples == position
     assert abs(end.frames - position / RATE * FPS) <= 1.01
     return end
+
+
+async def load_fakes(settings: object, notify: Callable[[str], None]) -> Engines:
+    """In place of ``load_engines``, also in another process."""
+    return make_engines()
+
+
+async def fail_to_load(settings: object, notify: Callable[[str], None]) -> Engines:
+    raise UserError("The test's engines are missing; add them.")

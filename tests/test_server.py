@@ -1,22 +1,306 @@
-"""The server over a real socket on loopback, with stand-ins for the engines."""
+"""The server over real sockets on loopback, with stand-ins for the engines; and in a process of its own."""
 
 import asyncio
+import logging
+import multiprocessing
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from demo.messages import UserText
-from tests.server_fakes import check_turn, client, make_engines, of, served
-from demo.messages import *
+import numpy as np
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from demo.messages import (
+    PROTOCOL,
+    FaceFrame,
+    Hello,
+    Interrupt,
+    Notice,
+    PcmChunk,
+    ReplyText,
+    TurnEnd,
+    UserText,
+    Welcome,
+    decode,
+    encode,
+)
+from demo.server import Failed, NoticeBoard, Ready, Server, ServerError, run_server, serve
+from demo.settings import Settings
+from demo.voices import HibariVoice
+from tests.server_fakes import (
+    TestClient,
+    TinyStreamer,
+    check_turn,
+    client,
+    fail_to_load,
+    load_fakes,
+    make_engines,
+    of,
+    served,
+)
+
+LONG = ["This is one of very many sentences. ", *(f"Here is number {number}. " for number in range(500))]
+
+
+def with_client(test: Callable[[TestClient], Awaitable[None]], **engines: object) -> None:
+    """Run ``test`` with a welcomed client of a fresh server."""
+
+    async def main() -> None:
+        async with served(make_engines(**engines)) as url, client(url) as me, asyncio.timeout(30):
+            await test(me)
+
+    asyncio.run(main())
 
 
 def test_a_question_is_answered_with_sound_and_frames():
-    async def main():
-        engines = make_engines(["Hel", "lo. ", "How are", " you?"])
-        async with served(engines) as url, client(url) as me:
-            assert me.welcome == Welcome(PROTOCOL, "tiny", 5, 30.0, 24_000, engines.names())
-            await me.send(UserText(1, "Hi!"))
-            messages = await me.until(TurnEnd)
-            end = check_turn(messages, 1)
-            assert end.reply == "Hello. How are you?"
-            assert list(end.spans_ms) == ["llm_first_token", "llm_first_sentence", "tts_first_audio", "first_frame"]
-            assert [text.text for text in of(messages, ReplyText)] == ["Hello.", "How are you?"]
+    async def test(me: TestClient) -> None:
+        names = {"llm": "scripted", "tts": "sine", "talker": "tiny", "device": "cpu"}
+        assert me.welcome == Welcome(PROTOCOL, "tiny", 5, 30.0, 24_000, names)
+        await me.send(UserText(1, "Hi!"))
+        messages = await me.until(TurnEnd)
+        end = check_turn(messages, 1)
+        assert end.reply == "Hello. How are you?"
+        assert list(end.spans_ms) == ["llm_first_token", "llm_first_sentence", "tts_first_audio", "first_frame"]
+        assert [text.text for text in of(messages, ReplyText)] == ["Hello.", "How are you?"]
+
+    with_client(test, script=["Hel", "lo. ", "How are", " you?"])
+
+
+def test_an_interruption_in_the_middle():
+    async def test(me: TestClient) -> None:
+        for turn in (1, 3, 5):
+            await me.send(UserText(turn, "Tell me everything."))
+            await me.until(FaceFrame, turn)
+            await me.send(Interrupt(turn + 1), UserText(turn + 1, "Stop."))
+            messages = await me.until(FaceFrame, turn + 1)
+            turns = [message.turn for message in messages]
+            assert turns == sorted(turns), "nothing of the older turn after the first of the newer"
+            assert not of(messages, TurnEnd), "an interrupted turn has no end"
+
+    with_client(test, script=LONG)
+
+
+def test_three_clients_at_once_with_a_real_voice():
+    async def main() -> None:
+        voice = HibariVoice()
+        async with served(make_engines(["Hello there. ", "This is number one."], voice)) as url, asyncio.timeout(60):
+
+            async def talk(turns: int) -> list[str]:
+                async with client(url) as me:
+                    said = []
+                    for turn in range(turns):
+                        await me.send(UserText(turn, f"Question {turn}"))
+                        messages = await me.until(TurnEnd)
+                        said.append(check_turn(messages, turn).reply)
+                        pcm = np.concatenate([np.frombuffer(chunk.pcm, "<i2") for chunk in of(messages, PcmChunk)])
+                        assert np.abs(pcm).max() > 1000
+                    return said
+
+            replies = await asyncio.gather(talk(3), talk(2), talk(1))
+            assert replies == [["Hello there. This is number one."] * turns for turns in (3, 2, 1)]
 
     asyncio.run(main())
+
+
+def test_a_vanished_client_leaves_nothing_running():
+    async def main() -> None:
+        async with served(make_engines(LONG)) as url, asyncio.timeout(30):
+            before = asyncio.all_tasks()
+            threads = threading.active_count()
+            for _ in range(5):
+                async with client(url) as me:
+                    await me.send(UserText(1, "Hm?"))
+                    await me.until(FaceFrame)
+                    me.socket.transport.abort()
+            async with client(url) as me:
+                await me.send(UserText(1, "Hm?"))
+                await me.until(FaceFrame)
+            while asyncio.all_tasks() - before:  # ended by the connections' own end, not by us
+                await asyncio.sleep(0.01)
+            assert threading.active_count() <= threads + 6  # asyncio's own pool for blocking calls, which is bounded
+
+    asyncio.run(main())
+
+
+def test_a_client_that_stops_reading_holds_up_nobody_else():
+    async def main() -> None:
+        engines = make_engines(LONG)
+        async with served(engines) as url, connect(url, proxy=None, max_queue=1, close_timeout=0.1) as lazy:
+            await lazy.send(encode(Hello(PROTOCOL)))
+            await lazy.send(encode(UserText(1, "Hm?")))
+            await asyncio.sleep(0.2)
+            async with client(url) as me, asyncio.timeout(10):
+                await me.send(UserText(1, "Hm?"))
+                await me.until(FaceFrame)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "first, why",
+    [
+        (encode(Hello(PROTOCOL + 1)), "protocol 2, this server 1"),
+        (encode(UserText(1, "Hi")), "UserText before Hello"),
+        (b"\x00garbage", "Not understood"),
+        ("text", "text message"),
+    ],
+)
+def test_a_stranger_is_told_why_and_sent_away(first, why):
+    async def main() -> None:
+        async with served(make_engines()) as url, connect(url, proxy=None) as stranger, asyncio.timeout(10):
+            await stranger.send(first)
+            notice = decode(await stranger.recv())
+            assert isinstance(notice, Notice) and why in notice.text
+            with pytest.raises(ConnectionClosed):
+                await stranger.recv()
+            assert stranger.close_code == 1002
+
+    asyncio.run(main())
+
+
+def test_garbage_in_mid_conversation_ends_only_that_one():
+    async def main() -> None:
+        async with served(make_engines(LONG)) as url, client(url) as good, client(url) as bad, asyncio.timeout(10):
+            await good.send(UserText(1, "Hm?"))
+            await bad.send(UserText(1, "Hm?"))
+            await bad.socket.send(b"\xc1")
+            with pytest.raises(ConnectionClosed):
+                await bad.until(TurnEnd)
+            await good.until(FaceFrame)
+
+    asyncio.run(main())
+
+
+def test_a_web_page_is_not_let_in():
+    async def main() -> None:
+        async with served(make_engines()) as url:
+            with pytest.raises(InvalidStatus):
+                await connect(url, origin="https://example.com", proxy=None)
+
+    asyncio.run(main())
+
+
+def test_the_claim_of_a_message_too_large_ends_the_connection():
+    async def main() -> None:
+        async with served(make_engines()) as url, client(url) as me, asyncio.timeout(10):
+            four_gigabytes = (4 << 30).to_bytes(8, "big")
+            me.socket.transport.write(b"\x82\xff" + four_gigabytes + b"mask")  # a frame's head, and nothing of it
+            with pytest.raises(ConnectionClosed):
+                await me.receive()
+            assert me.socket.close_code == 1009
+
+    asyncio.run(main())
+
+
+def test_notices_reach_those_connected_and_those_who_come_later():
+    async def main() -> None:
+        board = NoticeBoard()
+        async with Server(make_engines(), board).listening("127.0.0.1", 0) as port, asyncio.timeout(10):
+            url = f"ws://127.0.0.1:{port}"
+            async with client(url) as early:
+                await asyncio.to_thread(board.warn, "The voice has changed.")
+                assert await early.receive() == Notice("warning", "The voice has changed.")
+            async with client(url) as late:
+                assert await late.receive() == Notice("warning", "The voice has changed.")
+
+    asyncio.run(main())
+
+
+def test_a_port_in_use_is_one_clear_sentence():
+    async def main() -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            settings = replace(Settings(), port=port)
+            with pytest.raises(ServerError, match=f"Port {port} on 127.0.0.1 is in use; .* --port"):
+                await serve(settings, lambda ready: None, asyncio.Event(), load_fakes)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+def test_an_address_that_is_not_ours_is_one_clear_sentence(host):
+    async def main() -> None:
+        with pytest.raises(ServerError, match="cannot listen on"):
+            await serve(replace(Settings(), host=host), lambda ready: None, asyncio.Event(), load_fakes)
+
+    asyncio.run(main())
+
+
+def test_serving_ends_when_told_and_closes_the_language_model():
+    async def main() -> None:
+        engines = make_engines()
+        stop = asyncio.Event()
+        heard: list[Ready] = []
+
+        async def load(settings: Settings, notify: Callable[[str], None]) -> object:
+            return engines
+
+        def ready(report: Ready) -> None:
+            heard.append(report)
+            stop.set()
+
+        async with asyncio.timeout(10):
+            await serve(Settings(), ready, stop, load)
+        assert heard[0].port > 0 and heard[0].engines["tts"] == "sine"
+        assert engines.llm.closed
+
+    asyncio.run(main())
+
+
+def test_the_server_process_reports_serves_and_ends_with_its_parent():
+    context = multiprocessing.get_context("spawn")
+    pipe, far_end = context.Pipe()
+    process = context.Process(target=run_server, args=(Settings(), far_end, load_fakes))
+    process.start()
+    far_end.close()
+    try:
+        assert pipe.poll(60)
+        report = pipe.recv()
+        assert isinstance(report, Ready) and report.engines["llm"] == "scripted"
+
+        async def main() -> None:
+            async with client(f"ws://127.0.0.1:{report.port}") as me:
+                await me.send(UserText(1, "Hi"))
+                check_turn(await me.until(TurnEnd), 1)
+
+        asyncio.run(main())
+        pipe.close()
+        process.join(10)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_a_server_that_cannot_load_reports_the_sentence(capsys):
+    near, far = multiprocessing.Pipe()
+    run_server(Settings(), far, fail_to_load)
+    assert near.recv() == Failed("The test's engines are missing; add them.")
+
+
+def test_missing_weights_are_one_clear_sentence(tmp_path):
+    from demo.engines import load_face
+    from streamingtalker.checkpoint import CheckpointError
+
+    with pytest.raises(CheckpointError, match=r"none\.safetensors does not exist"):
+        load_face(replace(Settings(), talker=tmp_path / "none.safetensors"))
+
+
+def test_the_log_names_connections_not_words(caplog):
+    async def test(me: TestClient) -> None:
+        await me.send(UserText(1, "My secret."))
+        await me.until(TurnEnd)
+
+    with caplog.at_level(logging.DEBUG, logger="demo"):
+        with_client(test)
+    assert "secret" not in caplog.text
+
+
+def test_the_tiny_streamer_gives_a_frame_for_every_thirtieth_of_a_second():
+    streamer = TinyStreamer()
+    assert len(streamer.feed(np.zeros(8_000, np.float32))) + len(streamer.finish()) == 15

@@ -1,0 +1,60 @@
+"""The animator: any rate and any chopping gives the same numbered frames; each turn starts anew."""
+
+import numpy as np
+import pytest
+
+from demo.animator import Animator
+from streamingtalker.streamer import FaceStreamer
+from tests.server_fakes import RATE, VERTICES, TinyStreamer
+
+
+def sound(seconds: float, rate: int = RATE) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-0.5, 0.5, round(seconds * rate)).astype(np.float32)
+
+
+def animate(animator: Animator, pcm: np.ndarray, size: int) -> list:
+    animator.begin()
+    frames = [frame for start in range(0, len(pcm), size) for frame in animator.feed(pcm[start : start + size])]
+    return frames + animator.finish()
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 24_000, 48_000])
+def test_a_turn_has_a_frame_for_every_thirtieth_of_a_second(rate):
+    frames = animate(Animator(TinyStreamer(), rate), sound(1.5, rate), rate // 5)
+    assert [frame.index for frame in frames] == list(range(45))
+    assert all(len(frame.offsets) == VERTICES * 3 * 2 for frame in frames)
+
+
+def test_frames_come_while_the_sound_goes_on():
+    animator = Animator(TinyStreamer(), RATE)
+    animator.begin()
+    assert animator.feed(sound(0.05)) == []
+    early = animator.feed(sound(1.0))
+    assert 20 < len(early) < 32
+
+
+def test_offsets_are_the_streamers_in_half_precision():
+    animator = Animator(TinyStreamer(), 16_000)
+    frames = animate(animator, np.full(16_000, 0.25, np.float32), 4_000)
+    offsets = np.frombuffer(frames[5].offsets, "<f2").reshape(VERTICES, 3)
+    np.testing.assert_allclose(offsets, 0.25, atol=1e-3)
+
+
+def test_the_pieces_do_not_matter_and_a_turn_leaves_nothing_behind():
+    animator, pcm = Animator(TinyStreamer(), RATE), sound(1.0)
+    first = animate(animator, pcm, 4_800)
+    assert animate(animator, pcm, 777) == first
+    animator.begin()
+    animator.feed(sound(0.7))  # interrupted: never finished
+    assert animate(animator, pcm, 4_800) == first
+
+
+def test_a_silent_turn_has_no_frames():
+    assert animate(Animator(TinyStreamer(), RATE), np.zeros(0, np.float32), 100) == []
+
+
+def test_the_real_streamer_fits(talker):
+    animator = Animator(FaceStreamer(talker), RATE)
+    frames = animate(animator, sound(0.8), 4_800)
+    assert len(frames) == 24
+    assert len(frames[0].offsets) == talker.dims.motion.vertices * 3 * 2

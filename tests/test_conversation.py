@@ -1,0 +1,454 @@
+"""Conversations: what is said to a question, to its interruption, and to everything that goes wrong."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from demo.conversation import Conversation, Memory
+from demo.engines import Engines
+from demo.llm import LlmBrokenOffError, LlmError, LlmSlowError, ReplyTooLongError
+from demo.messages import (
+    FaceFrame,
+    Interrupt,
+    Message,
+    Notice,
+    PcmChunk,
+    Performance,
+    ReplyText,
+    SayPhrase,
+    SayText,
+    TurnEnd,
+    UserText,
+)
+from demo.persona import Persona, WrittenAnswer
+from tests.server_fakes import PERSONA, RATE, SineVoice, TinyStreamer, check_turn, make_engines, of
+
+
+@dataclass
+class Talk:
+    """A conversation without a socket: what it sends is kept."""
+
+    conversation: Conversation
+    sent: list[Message] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    hold: asyncio.Event | None = None  # set, while a client that is full does not take more
+
+    async def until(self, found: Callable[[list[Message]], bool]) -> list[Message]:
+        async with asyncio.timeout(10):
+            while not found(self.sent):
+                self.news.clear()
+                await self.news.wait()
+        return self.sent
+
+    async def turn(self, number: int) -> list[Message]:
+        """The messages of a turn, to its end."""
+        await self.until(lambda sent: any(end.turn == number for end in of(sent, TurnEnd)))
+        return [message for message in self.sent if getattr(message, "turn", number) == number]
+
+
+@contextlib.asynccontextmanager
+async def talking(engines: Engines) -> AsyncIterator[Talk]:
+    talk: Talk
+
+    async def send(message: Message) -> None:
+        if talk.hold is not None:
+            await talk.hold.wait()
+        await asyncio.sleep(0)
+        talk.sent.append(message)
+        talk.news.set()
+
+    talk = Talk(Conversation(engines, send))
+    try:
+        yield talk
+    finally:
+        await talk.conversation.close()
+
+
+def replies(engines: Engines, *questions: str) -> list[tuple[TurnEnd, list[Message]]]:
+    """The end and all messages of one turn after another."""
+
+    async def main() -> list[tuple[TurnEnd, list[Message]]]:
+        turns = []
+        async with talking(engines) as talk:
+            for number, question in enumerate(questions):
+                talk.sent.clear()
+                await talk.conversation.handle(UserText(number, question))
+                messages = await talk.turn(number)
+                turns.append((check_turn(messages, number), messages))
+        return turns
+
+    return asyncio.run(main())
+
+
+def reply(engines: Engines, question: str = "Hm?") -> tuple[str, list[str]]:
+    """What is said, and what the operator is told."""
+    ((end, messages),) = replies(engines, question)
+    return end.reply, [notice.text for notice in of(messages, Notice)]
+
+
+def test_sentences_are_announced_where_their_sound_begins():
+    ((end, messages),) = replies(make_engines(["One two three. ", "Four five six. ", "Seven."]), "Hm?")
+    texts = of(messages, ReplyText)
+    assert [text.text for text in texts] == ["One two three.", "Four five six.", "Seven."]
+    pcm = np.concatenate([np.frombuffer(chunk.pcm, "<i2") for chunk in of(messages, PcmChunk)])
+    assert len(pcm) == end.samples
+    for text in texts:
+        begin = text.start_sample
+        assert np.abs(pcm[begin : begin + 2400]).max() > 20_000
+        assert begin == 0 or np.abs(pcm[begin - 4320 : begin]).max() == 0, "180 ms of silence before it"
+    assert np.abs(pcm[-7000:]).max() == 0, "the mouth has time to close"
+
+
+def test_the_first_sound_does_not_wait_for_the_whole_answer():
+    async def main() -> None:
+        async with talking(make_engines(["First sentence. ", "Second", 5.0, " one."])) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            await talk.until(lambda sent: len(of(sent, FaceFrame)) > 5)
+            assert not of(talk.sent, TurnEnd)
+
+    asyncio.run(main())
+
+
+def test_silence_lets_the_face_finish_while_the_next_sentence_is_awaited():
+    async def main() -> None:
+        engines = make_engines(["A. ", "B", 1.5, "ut late."], SineVoice())
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            await talk.until(lambda sent: sum(len(chunk.pcm) // 2 for chunk in of(sent, PcmChunk)) > 0.5 * RATE)
+            await asyncio.sleep(0.3)
+            assert len(of(talk.sent, ReplyText)) == 1
+            frames = of(talk.sent, FaceFrame)
+            assert np.frombuffer(frames[-1].offsets, "<f2").max() < 1e-3, "the mouth is closed"
+            check_turn(await talk.turn(1), 1)
+
+    asyncio.run(main())
+
+
+def test_the_steps_of_a_turn_are_timed_one_after_another():
+    ((end, _),) = replies(make_engines([0.1, "Well", 0.1, ", yes."]), "Hm?")
+    assert list(end.spans_ms) == ["llm_first_token", "llm_first_sentence", "tts_first_audio", "first_frame"]
+    assert all(span >= 0 for span in end.spans_ms.values())
+    assert end.spans_ms["llm_first_token"] >= 95 and end.spans_ms["llm_first_sentence"] >= 95
+
+
+def test_the_conversation_is_remembered():
+    engines = make_engines(["I see."])
+    replies(engines, "I am Tom.", "Who am I?")
+    assert [message["content"] for message in engines.llm.prompts[1]] == [
+        "You are a test.",
+        "I am Tom.",
+        "I see.",
+        "Who am I?",
+    ]
+    assert engines.llm.foreseen[0] == engines.llm.prompts[1][:-1], "the time between turns is used to read ahead"
+
+
+def test_memory_forgets_the_oldest_first():
+    memory = Memory(characters=20, turns=2)
+    for question in ("one", "two", "three"):
+        memory.add(question, "yes")
+    assert [message["content"] for message in memory.messages()] == ["two", "yes", "three", "yes"]
+    memory.add("long", "x" * 30)
+    assert memory.messages() == []
+
+
+def test_markup_is_not_spoken():
+    voice = SineVoice()
+    said, _ = reply(make_engines(["**Hi** 😀\n```\nx = 1\n```\n- see [it](http://x.y)\n🎉"], voice))
+    assert said == "Hi see it"
+    assert voice.spoken == ["Hi", "see it"]
+
+
+def test_nothing_is_said_twice():
+    assert reply(make_engines(["I am here. ", "I am HERE. ", "You too."]))[0] == "I am here. You too."
+
+
+def test_a_very_long_answer_ends_with_a_sentence():
+    script = [f"This is sentence number {number} of many. " for number in range(2000)]
+    said, notices = reply(make_engines(script))
+    assert 1000 < len(said) < 1400 and said.endswith(".") and notices == []
+
+
+def test_an_answer_cut_for_its_length_ends_with_its_last_whole_sentence():
+    assert reply(make_engines(["One. Two is", ReplyTooLongError()])) == ("One.", [])
+    assert reply(make_engines(["Only half a", ReplyTooLongError()])) == ("Only half a", [])
+
+
+@pytest.mark.parametrize(
+    "script, said, notices",
+    [
+        ([], PERSONA.phrases.empty, []),
+        (["", " \n", "🎉"], PERSONA.phrases.empty, []),
+        ([LlmError("No service; start it.")], PERSONA.phrases.unreachable, ["No service; start it."]),
+        ([LlmSlowError("Slow; wait.")], PERSONA.phrases.slow, ["Slow; wait."]),
+        ([LlmBrokenOffError("Gone; look.")], PERSONA.phrases.unreachable, ["Gone; look."]),
+        (
+            ["Paris is. Lovely at n", LlmBrokenOffError("Gone; look.")],
+            f"Paris is. Lovely at n {PERSONA.phrases.broken_off}",
+            ["Gone; look."],
+        ),
+    ],
+    ids=["empty", "nothing to say", "unreachable", "slow", "broken off at once", "broken off"],
+)
+def test_a_language_model_that_fails_is_apologised_for(script, said, notices):
+    assert reply(make_engines(script)) == (said, notices)
+
+
+def test_the_turn_after_a_failure_works():
+    engines = make_engines([LlmError("No; wait.")])
+    engines.llm.script = [LlmError("No; wait.")]
+    turns = asyncio.run(_fail_then_work(engines))
+    assert turns == [PERSONA.phrases.unreachable, "Fine."]
+
+
+async def _fail_then_work(engines: Engines) -> list[str]:
+    async with talking(engines) as talk:
+        await talk.conversation.handle(UserText(1, "Hm?"))
+        first = check_turn(await talk.turn(1), 1)
+        engines.llm.script = ["Fine."]
+        talk.sent.clear()
+        await talk.conversation.handle(UserText(2, "Hm?"))
+        return [first.reply, check_turn(await talk.turn(2), 2).reply]
+
+
+def test_a_written_answer_is_spoken_without_the_language_model():
+    persona = Persona("M", "Hi.", "You are M.", answers=(WrittenAnswer(("Who are you?",), "I am M. A test."),))
+    engines = make_engines(["wrong"], persona=persona)
+    assert reply(engines, "who are you")[0] == "I am M. A test."
+    assert engines.llm.prompts == []
+
+
+def test_text_is_said_as_it_is():
+    async def main() -> None:
+        engines = make_engines(["wrong"])
+        async with talking(engines) as talk:
+            await talk.conversation.handle(SayText(1, "Hello Dr. Who. **Welcome!**"))
+            end = check_turn(await talk.turn(1), 1)
+            assert end.reply == "Hello Dr. Who. Welcome!"
+            assert list(end.spans_ms) == ["tts_first_audio", "first_frame"]
+            await talk.conversation.handle(SayPhrase(2, "greeting"))
+            assert check_turn(await talk.turn(2), 2).reply == PERSONA.greeting
+            await talk.conversation.handle(SayPhrase(3, "nonsense"))
+            messages = await talk.turn(3)
+            assert "no phrase 'nonsense'" in of(messages, Notice)[0].text
+        assert engines.llm.prompts == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("text", ["", "🎉", "```\ncode\n```"])
+def test_saying_nothing_ends_at_once(text):
+    async def main() -> None:
+        async with talking(make_engines()) as talk:
+            await talk.conversation.handle(SayText(1, text))
+            end = check_turn(await talk.turn(1), 1)
+            assert (end.reply, end.samples, end.frames) == ("", 0, 0)
+
+    asyncio.run(main())
+
+
+# --- recordings ------------------------------------------------------------------------------------------------------
+
+
+def pieces(pcm: np.ndarray, rate: int, turn: int = 1, size: int = 5_000) -> Iterator[Performance]:
+    for start in range(0, len(pcm), size):
+        yield Performance(turn, pcm[start : start + size].tobytes(), rate, start + size >= len(pcm))
+
+
+@pytest.mark.parametrize("rate", [8_000, 24_000, 44_100])
+def test_a_recording_is_performed(rate):
+    async def main() -> None:
+        pcm = (8000 * np.sin(np.arange(2 * rate) * 2 * np.pi * 220 / rate)).astype("<i2")
+        async with talking(make_engines()) as talk:
+            for piece in pieces(pcm, rate):
+                await talk.conversation.handle(piece)
+            messages = await talk.turn(1)
+            end = check_turn(messages, 1)
+            assert end.reply == "" and abs(end.samples - 2 * RATE) < 50 and abs(end.frames - 60) <= 1
+            heard = np.concatenate([np.frombuffer(chunk.pcm, "<i2") for chunk in of(messages, PcmChunk)])
+            assert abs(np.abs(heard[5000:-5000]).max() - 8000) < 200
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "second, wrong",
+    [
+        (Performance(1, bytes(100), 24_000, False), "changed its sample rate"),
+        (Performance(1, bytes(101), 16_000, False), "broke a sample"),
+    ],
+)
+def test_a_bad_recording_is_refused(second, wrong):
+    async def main() -> None:
+        async with talking(make_engines()) as talk:
+            await talk.conversation.handle(Performance(1, bytes(3_200), 16_000, False))
+            await talk.conversation.handle(second)
+            assert wrong in of(await talk.turn(1), Notice)[0].text
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("rate", [-1, 0, 7, 10**9])
+def test_a_recording_of_an_impossible_rate_is_refused(rate):
+    async def main() -> None:
+        async with talking(make_engines()) as talk:
+            await talk.conversation.handle(Performance(1, bytes(100), rate, True))
+            assert "samples a second" in of(await talk.turn(1), Notice)[0].text
+
+    asyncio.run(main())
+
+
+# --- interruption ----------------------------------------------------------------------------------------------------
+
+LONG = ["This is one of very many sentences. ", *(f"Here is number {number}. " for number in range(500))]
+
+
+def test_nothing_of_a_turn_comes_after_its_interruption():
+    async def main() -> None:
+        engines = make_engines(LONG)
+        async with talking(engines) as talk:
+            for number in range(1, 20, 2):
+                await talk.conversation.handle(UserText(number, "Hm?"))
+                await talk.until(lambda sent, number=number: len(sent) > 3 * number)
+                await talk.conversation.handle(Interrupt(number + 1))
+                talk.sent.clear()
+                await asyncio.sleep(0.02)
+                assert talk.sent == []
+            engines.llm.script = ["Done."]
+            await talk.conversation.handle(UserText(21, "Hm?"))
+            assert check_turn(await talk.turn(21), 21).reply == "Done."
+
+    asyncio.run(main())
+
+
+def test_a_new_question_ends_the_old_answer_wherever_it_is():
+    async def main() -> None:
+        gate = threading.Event()
+        engines = make_engines(LONG, SineVoice(gate=gate))
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            await talk.until(lambda sent: of(sent, ReplyText))  # the voice is now stuck in its thread
+            await talk.conversation.handle(UserText(2, "And now?"))
+            talk.sent.clear()
+            gate.set()
+            await talk.until(lambda sent: of(sent, FaceFrame))
+            assert {message.turn for message in talk.sent} == {2}
+            assert of(talk.sent, FaceFrame)[0].index == 0
+
+    asyncio.run(main())
+
+
+def test_a_client_that_takes_nothing_can_still_be_interrupted():
+    async def main() -> None:
+        async with talking(make_engines(LONG)) as talk:
+            talk.hold = asyncio.Event()
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            await asyncio.sleep(0.1)
+            start = time.monotonic()
+            await talk.conversation.handle(Interrupt(2))
+            assert time.monotonic() - start < 1
+            talk.hold.set()
+            await asyncio.sleep(0.05)
+            assert talk.sent == []
+
+    asyncio.run(main())
+
+
+def test_what_was_said_before_an_interruption_is_remembered():
+    async def main() -> None:
+        engines = make_engines(["Spoken. ", "Begun. ", 9.0])
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            await talk.until(lambda sent: of(sent, ReplyText))
+            await talk.conversation.handle(Interrupt(2))
+            engines.llm.script = ["Yes."]
+            await talk.conversation.handle(UserText(2, "Go on."))
+            await talk.turn(2)
+        assert [message["content"] for message in engines.llm.prompts[1]][1:3] == ["Hm?", "Spoken."]
+
+    asyncio.run(main())
+
+
+def test_older_turns_and_repeated_ones_are_ignored():
+    async def main() -> None:
+        engines = make_engines(["Yes."])
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(5, "Hm?"))
+            await talk.turn(5)
+            talk.sent.clear()
+            for message in (UserText(5, "?"), SayText(3, "no"), Performance(2, b"", 16_000, True), Interrupt(4)):
+                await talk.conversation.handle(message)
+            await talk.conversation.handle(Interrupt(9))
+            await talk.conversation.handle(UserText(8, "too old"))
+            await asyncio.sleep(0.05)
+            assert talk.sent == []
+
+    asyncio.run(main())
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+class BrokenVoice(SineVoice):
+    """Speaks one piece, then does what breaks it."""
+
+    def __init__(self, fault: Exception | None = None, sound: float = 0.0) -> None:
+        super().__init__()
+        self._fault, self._sound = fault, sound
+
+    def speak(self, text: str) -> Iterator[np.ndarray]:
+        yield np.full(4_800, self._sound, np.float32)
+        if self._fault:
+            raise self._fault
+
+
+class BrokenStreamer(TinyStreamer):
+    def feed(self, pcm: np.ndarray) -> np.ndarray:
+        raise RuntimeError("out of memory")
+
+
+@pytest.mark.parametrize(
+    "engines, wrong",
+    [
+        (make_engines(voice=BrokenVoice(RuntimeError("onnx"))), "fault of the program"),
+        (make_engines(voice=BrokenVoice(sound=float("nan"))), "not finite"),
+        (make_engines(new_streamer=BrokenStreamer), "fault of the program"),
+    ],
+    ids=["voice raises", "voice gives nan", "face raises"],
+)
+def test_a_fault_ends_the_turn_and_is_told(engines, wrong):
+    async def main() -> None:
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            messages = await talk.turn(1)
+            assert wrong in of(messages, Notice)[0].text
+            assert isinstance(messages[-1], TurnEnd)
+            await talk.conversation.handle(UserText(2, "Hm?"))
+            await talk.turn(2)
+
+    asyncio.run(main())
+
+
+def test_a_slow_face_holds_back_the_voice():
+    released = threading.Event()
+
+    class SlowStreamer(TinyStreamer):
+        def feed(self, pcm: np.ndarray) -> np.ndarray:
+            released.wait(5)
+            return super().feed(pcm)
+
+    async def main() -> None:
+        async with talking(make_engines(LONG, new_streamer=SlowStreamer)) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            await asyncio.sleep(0.5)
+            seconds = sum(len(chunk.pcm) // 2 for chunk in of(talk.sent, PcmChunk)) / RATE
+            assert 5 < seconds < 12, "ten seconds may wait, no more"
+            released.set()
+
+    asyncio.run(main())
