@@ -4,6 +4,7 @@ Every model comes in an archive whose size and SHA-256 are pinned here. The arch
 final place and renamed into it, so a half-fetched model is never seen. ``python -m demo.models`` fetches them all.
 """
 
+import argparse
 import contextlib
 import errno
 import hashlib
@@ -147,6 +148,13 @@ class ModelStore:
         if wrong := _first_damaged(home):
             raise ModelError(f"{wrong} is damaged; run 'python -m demo.models' to fetch it again.")
         return home / model.main if model.main else home
+
+    def has(self, name: str) -> bool:
+        """Whether ``path`` gives it."""
+        try:
+            return bool(self.path(name))
+        except ModelError:
+            return False
 
     def fetch(self, name: str, progress: Progress | None = None) -> Path:
         """As ``path``, after fetching the model where it is missing or damaged. Raises ModelError."""
@@ -330,18 +338,20 @@ def fetch_all(store: ModelStore, names: Iterable[str]) -> list[ModelError]:
     return errors
 
 
-def main() -> int:
-    """Fetch every offline model. 0 where the demo can run; a missing Vosk model has Whisper to stand in."""
-    errors = fetch_all(ModelStore(), MODELS)
+def main(arguments: list[str] | None = None, store: ModelStore | None = None) -> int:
+    """Fetch the models named, or all of them. 0 where the demo can run: Whisper stands in for a Vosk model."""
+    store = store or ModelStore()
+    parser = argparse.ArgumentParser(prog="python -m demo.models", description="Fetch and check the offline models.")
+    parser.add_argument(
+        "name", nargs="*", choices=[[], *store.models], help=f"of {', '.join(store.models)}; all if none"
+    )
+    wanted = parser.parse_args(arguments).name
+    errors = fetch_all(store, wanted or store.models)
     for error in errors:
         print(error, file=sys.stderr)
-    store = ModelStore()
-    try:
-        for name in ("smollm2-135m", "whisper-tiny-en"):
-            store.path(name)
-    except ModelError:
-        return 2
-    return 0
+    unneeded = () if wanted else [name for name, model in store.models.items() if model.is_url]
+    missing = [name for name in wanted or store.models if name not in unneeded and not store.has(name)]
+    return 2 if missing else 0
 
 
 if __name__ == "__main__":
