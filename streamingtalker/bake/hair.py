@@ -117,7 +117,9 @@ def _over_the_skull(strand: Strand, over: np.ndarray) -> np.ndarray:
 def curtain(skull: Skull, side: float) -> tuple[np.ndarray, np.ndarray]:
     """The inner layer of one side as points [n, 3] and quads: one continuous surface under the locks."""
     at, origins = np.linspace(0, 1.0, SHEET[1]), np.linspace(0.0, 1.5, SHEET[0])
-    points = np.concatenate([_path(skull, Strand(side, origin, 0.62, TIP + 0.002), at)[0] for origin in origins])
+    tips = TIP + 0.004 - 0.010 * smoothstep(0.1, 0.6, origins) + 0.004 * (np.arange(SHEET[0]) % 2)
+    strands = [Strand(side, origin, 0.38, tip) for origin, tip in zip(origins, tips, strict=True)]
+    points = np.concatenate([_path(skull, strand, at)[0] for strand in strands])
     corner = (np.arange(SHEET[0] - 1)[:, None] * SHEET[1] + np.arange(SHEET[1] - 1)[None]).ravel()
     quads = np.stack([corner, corner + SHEET[1], corner + SHEET[1] + 1, corner + 1], axis=1)
     return points, quads if side > 0 else quads[:, ::-1]

@@ -48,7 +48,7 @@ def _row(
             positions.append((middle + turned) * [side, 1, 1])
             colors.append(_enamel(tooth, height, outward))
     anchors = Anchors(rig.template, rig.mesh.members(part))
-    gum, gum_faces, gum_colors = _gum(edge + up * 0.0085, scale, back, up)
+    gum, gum_faces, gum_colors = _gum(edge + up * 0.0108, scale, back, up)
     faces = np.concatenate(triangles).astype(np.int32)
     teeth = Drawn(part, anchors.points(np.concatenate(positions)), faces, np.concatenate(colors), Material(0.3))
     gums = Drawn(f"gums{part[5:]}", anchors.points(gum), gum_faces, gum_colors, Material(0.25, double_sided=True))
@@ -82,7 +82,7 @@ def _tooth(width: float, height: float, depth: float) -> tuple[np.ndarray, np.nd
     y = power(np.cos(v), 0.42)
     bulge = power(np.sin(v), 0.4)
     slim = np.where(y < 0, 1 + 0.55 * y, 1.0)
-    x = bulge * power(np.cos(u), 0.5) * (1 - 0.16 * np.maximum(y, 0))
+    x = bulge * power(np.cos(u), 0.5) * (1 - 0.05 * np.maximum(y, 0))
     z = bulge * power(np.sin(u), 0.7) * slim
     points = np.column_stack([x * width * 0.505, y * height / 2, z * depth / 2])
     return points, drawn.grid_triangles(7, 10, closed=True)
@@ -103,7 +103,7 @@ def _gum(height: float, scale: float, back: float, up: float) -> tuple[np.ndarra
         point, outward = _on_arch(abs(length), scale, back)
         flip = np.array([np.sign(length) or 1.0, 1, 1])
         ring = np.outer(np.cos(around), outward) * 0.0046 + np.outer(np.sin(around), [0, up * 0.0055, 0])
-        rings.append((point - outward * 0.0040 + np.array([0, height, 0]) + ring) * flip)
+        rings.append((point - outward * 0.0046 + np.array([0, height, 0]) + ring) * flip)
         shade.append(np.full(len(around), 0.35 + 0.5 * max(outward[2], 0)))
     colors = np.array(GUM) * np.concatenate(shade)[:, None]
     return np.concatenate(rings), drawn.grid_triangles(len(lengths), len(around), closed=True), colors
