@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 
 from demo.llm import LanguageModel, LlmBrokenOffError, LlmError, LlmSlowError, ReplyTooLongError
 from demo.persona import ChatMessage, Persona
-from demo.sentences import SentenceCutter
+from demo.sentences import SentenceCutter, ends_in_mid_sentence
 from demo.speech_text import speakable
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Answerer:
         """
         question = " ".join(question[: 2 * QUESTION_CHARACTERS].split())[:QUESTION_CHARACTERS]
         said: set[str] = set()
-        length = 0
+        length = whole = 0
         async with contextlib.aclosing(self._with_apology(question, history, mark, report)) as sentences:
             async for sentence in sentences:
                 if sentence.casefold() not in said:
@@ -52,7 +52,8 @@ class Answerer:
                     yield sentence
                 said.add(sentence.casefold())
                 length += len(sentence)
-                if length >= REPLY_CHARACTERS:
+                whole += not ends_in_mid_sentence(sentence)
+                if length >= REPLY_CHARACTERS or whole >= self._persona.longest_answer:
                     return
 
     async def _with_apology(

@@ -1,6 +1,7 @@
 """The engines that conversations share, loaded side by side."""
 
 import asyncio
+import functools
 import logging
 import os
 import time
@@ -15,6 +16,7 @@ from demo.llm import LanguageModel, LlmError, open_model
 from demo.models import ModelStore
 from demo.persona import Persona, load_persona
 from demo.settings import Settings
+from demo.speech_text import speakable
 from demo.voices import Notify, Voice, open_voice
 
 log = logging.getLogger(__name__)
@@ -59,17 +61,23 @@ async def load_engines(settings: Settings, notify: Notify) -> Engines:
     A language model service that is not there yet is only reported: it may come.
     """
     persona = load_persona(settings.persona)
-    loads = (
-        asyncio.to_thread(_timed, "language model", lambda: open_model(settings, ModelStore(), os.environ)),
+    llm, voice, face, _ = await asyncio.gather(
+        _load_llm(settings, persona, notify),
         asyncio.to_thread(_timed, "voice", lambda: open_voice(settings, notify)),
         asyncio.to_thread(_timed, "face model", lambda: load_face(settings)),
+        asyncio.to_thread(_timed, "text tables", lambda: speakable(persona.greeting, settings.lang)),
     )
-    llm, voice, face = await asyncio.gather(*loads)
+    return Engines(llm, voice, face, persona, settings.lang)
+
+
+async def _load_llm(settings: Settings, persona: Persona, notify: Notify) -> LanguageModel:
+    open_it = functools.partial(open_model, settings, ModelStore(), os.environ)
+    llm = await asyncio.to_thread(_timed, "language model", open_it)
     try:
         await llm.warm_up(persona.opening())
     except LlmError as error:
         notify(str(error))
-    return Engines(llm, voice, face, persona, settings.lang)
+    return llm
 
 
 def load_face(settings: Settings) -> Face:

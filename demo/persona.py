@@ -58,6 +58,7 @@ class Persona:
     facts: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     answers: tuple[WrittenAnswer, ...] = ()
+    longest_answer: int = 3  # sentences; what a language model says beyond them is not spoken
     phrases: Phrases = field(default_factory=Phrases)
 
     def phrase(self, name: str) -> str:
@@ -141,6 +142,10 @@ def _value(hint: Any, value: object, source: str, key: str) -> Any:  # noqa: ANN
         return tuple(_value(get_args(hint)[0], item, source, key) for item in value)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, source, key)  # type: ignore[arg-type]
+    if hint is int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise PersonaError(f"{source}: {key!r} needs to be a whole number above 0.")
+        return value
     if not isinstance(value, str) or not value.strip():
         raise PersonaError(f"{source}: {key!r} needs to be text.")
     return " ".join(value.split())

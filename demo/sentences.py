@@ -22,7 +22,7 @@ class Lengths:
 
     first: int = 70  # the first sentence is cut at a clause beyond this, for an early start
     clause: int = 220  # later ones beyond this
-    word: int = 400  # and anywhere between words beyond this
+    word: int = 400  # and anywhere, if may be between words, beyond this
     least: int = 24  # but no piece is made shorter than this
 
 
@@ -66,14 +66,17 @@ class SentenceCutter:
 
     def _early_end(self, line: str) -> int:
         """Where to cut a line whose end is not in sight, or 0."""
-        wanted = self._lengths.clause if self._started else self._lengths.first
+        lengths = self._lengths
+        wanted = lengths.clause if self._started else lengths.first
         if len(line) <= wanted:
             return 0
-        clauses = [match.end() for match in _CLAUSE.finditer(line, self._lengths.least)]
+        clauses = [match.end() for match in _CLAUSE.finditer(line[: lengths.word + 1], lengths.least)]
         if clauses:
-            return clauses[0] if not self._started else clauses[-1]
-        spaces = [match.end() for match in _SPACE.finditer(line, self._lengths.least)]
-        return spaces[-1] if spaces and len(line) > self._lengths.word else 0
+            return clauses[0] if not self._started else max([end for end in clauses if end <= wanted] or clauses[:1])
+        if len(line) <= lengths.word:
+            return 0
+        spaces = [match.end() for match in _SPACE.finditer(line[: lengths.word], lengths.least)]
+        return spaces[-1] if spaces else lengths.word
 
     def _take(self, end: int) -> str:
         piece, self._text = self._text[:end], self._text[end:]
@@ -85,6 +88,11 @@ class SentenceCutter:
             self._in_code = not self._in_code
             return ""
         return "" if self._in_code else piece
+
+
+def ends_in_mid_sentence(piece: str) -> bool:
+    """Whether ``piece`` is a clause of a sentence that goes on."""
+    return piece[-1:] in tuple(",;:—–，；、：")
 
 
 def _sentence_end(line: str) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from demo.animator import Animator, Frame
 from demo.messages import FaceFrame, Message, PcmChunk, ReplyText, TurnEnd
+from demo.sentences import ends_in_mid_sentence
 from demo.voices import Voice, VoiceError
 
 Send = Callable[[Message], Awaitable[None]]
@@ -84,7 +85,7 @@ class Turn:
             self.spoken.append(sentence)
             async for pcm in in_thread(self._voice.speak(sentence)):
                 await self._play(pcm)
-            await self._rest(CLAUSE_PAUSE_SECONDS if sentence[-1] in ",;:—–" else SENTENCE_PAUSE_SECONDS)
+            await self._rest(CLAUSE_PAUSE_SECONDS if ends_in_mid_sentence(sentence) else SENTENCE_PAUSE_SECONDS)
         await self._rest(CLOSING_SECONDS - SENTENCE_PAUSE_SECONDS)
         await self._sound.put(None)
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
@@ -100,6 +100,7 @@ class TinyStreamer:
 
 
 PERSONA = Persona(name="Test", greeting="Hello there.", manner="You are a test.")
+TALKATIVE = replace(PERSONA, longest_answer=1000)
 
 
 def make_engines(

@@ -5,7 +5,7 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ from demo.messages import (
     UserText,
 )
 from demo.persona import Persona, WrittenAnswer
-from tests.server_fakes import PERSONA, RATE, SineVoice, TinyStreamer, check_turn, make_engines, of
+from tests.server_fakes import PERSONA, RATE, TALKATIVE, SineVoice, TinyStreamer, check_turn, make_engines, of
 
 
 @dataclass
@@ -171,8 +171,15 @@ def test_nothing_is_said_twice():
 
 def test_a_very_long_answer_ends_with_a_sentence():
     script = [f"This is sentence number {number} of many. " for number in range(2000)]
-    said, notices = reply(make_engines(script))
+    assert reply(make_engines(script)) == (" ".join(map(str.strip, script[:3])), [])
+    talkative = replace(PERSONA, longest_answer=1000)
+    said, notices = reply(make_engines(script, persona=talkative))
     assert 1000 < len(said) < 1400 and said.endswith(".") and notices == []
+
+
+def test_an_answer_without_an_end_is_ended():
+    said, _ = reply(make_engines(["".join(f"and number {number}, " for number in range(9_000))]))
+    assert 1000 < len(said) < 1600
 
 
 def test_an_answer_cut_for_its_length_ends_with_its_last_whole_sentence():
@@ -311,7 +318,7 @@ LONG = ["This is one of very many sentences. ", *(f"Here is number {number}. " f
 
 def test_nothing_of_a_turn_comes_after_its_interruption():
     async def main() -> None:
-        engines = make_engines(LONG)
+        engines = make_engines(LONG, persona=TALKATIVE)
         async with talking(engines) as talk:
             for number in range(1, 20, 2):
                 await talk.conversation.handle(UserText(number, "Hm?"))
@@ -330,7 +337,7 @@ def test_nothing_of_a_turn_comes_after_its_interruption():
 def test_a_new_question_ends_the_old_answer_wherever_it_is():
     async def main() -> None:
         gate = threading.Event()
-        engines = make_engines(LONG, SineVoice(gate=gate))
+        engines = make_engines(LONG, SineVoice(gate=gate), TALKATIVE)
         async with talking(engines) as talk:
             await talk.conversation.handle(UserText(1, "Hm?"))
             await talk.until(lambda sent: of(sent, ReplyText))  # the voice is now stuck in its thread
@@ -346,7 +353,7 @@ def test_a_new_question_ends_the_old_answer_wherever_it_is():
 
 def test_a_client_that_takes_nothing_can_still_be_interrupted():
     async def main() -> None:
-        async with talking(make_engines(LONG)) as talk:
+        async with talking(make_engines(LONG, persona=TALKATIVE)) as talk:
             talk.hold = asyncio.Event()
             await talk.conversation.handle(UserText(1, "Hm?"))
             await asyncio.sleep(0.1)
@@ -444,7 +451,7 @@ def test_a_slow_face_holds_back_the_voice():
             return super().feed(pcm)
 
     async def main() -> None:
-        async with talking(make_engines(LONG, new_streamer=SlowStreamer)) as talk:
+        async with talking(make_engines(LONG, persona=TALKATIVE, new_streamer=SlowStreamer)) as talk:
             await talk.conversation.handle(UserText(1, "Hm?"))
             await asyncio.sleep(0.5)
             seconds = sum(len(chunk.pcm) // 2 for chunk in of(talk.sent, PcmChunk)) / RATE

@@ -58,6 +58,8 @@ def test_a_full_persona(tmp_path):
         (SMALL.replace('"Tim"', '" "'), "'name' needs to be text"),
         (SMALL + 'facts = "one"', "'facts' needs to be a list"),
         (SMALL + "facts = [1]", "'facts' needs to be text"),
+        (SMALL + "longest_answer = 0", "'longest_answer' needs to be a whole number above 0"),
+        (SMALL + 'longest_answer = "3"', "'longest_answer' needs to be a whole number above 0"),
         (SMALL + '[phrases]\nhungry = "x"', "unknown key 'hungry'"),
         (SMALL + '[[answers]]\nquestion = "x"\nanswer = "y"', "unknown key 'question'"),
         (SMALL + '[[answers]]\nquestions = []\nanswer = "y"', "'questions' needs to be a list with at least one"),

@@ -84,6 +84,13 @@ def test_a_sentence_without_any_mark_is_cut_between_words():
     assert " ".join(pieces).split() == ["word"] * 300
 
 
+def test_a_flood_without_an_end_is_cut_into_pieces():
+    for flood in ("and on, " * 5_000, "x" * 40_000):
+        pieces = cut(flood)
+        assert max(map(len, pieces)) <= 400
+        assert "".join("".join(pieces).split()) == "".join(flood.split())
+
+
 def test_fenced_code_is_dropped():
     text = "Try this:\n```python\nprint('Hello. World.')\nx = 3.5\n```\nIt prints."
     for sizes in ([len(text)], [1], [3, 5]):

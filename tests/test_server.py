@@ -31,6 +31,7 @@ from demo.server import Failed, NoticeBoard, Ready, Server, ServerError, run_ser
 from demo.settings import Settings
 from demo.voices import HibariVoice
 from tests.server_fakes import (
+    TALKATIVE,
     TestClient,
     TinyStreamer,
     check_turn,
@@ -80,7 +81,7 @@ def test_an_interruption_in_the_middle():
             assert turns == sorted(turns), "nothing of the older turn after the first of the newer"
             assert not of(messages, TurnEnd), "an interrupted turn has no end"
 
-    with_client(test, script=LONG)
+    with_client(test, script=LONG, persona=TALKATIVE)
 
 
 def test_three_clients_at_once_with_a_real_voice():
@@ -107,7 +108,7 @@ def test_three_clients_at_once_with_a_real_voice():
 
 def test_a_vanished_client_leaves_nothing_running():
     async def main() -> None:
-        async with served(make_engines(LONG)) as url, asyncio.timeout(30):
+        async with served(make_engines(LONG, persona=TALKATIVE)) as url, asyncio.timeout(30):
             before = asyncio.all_tasks()
             threads = threading.active_count()
             for _ in range(5):
@@ -127,7 +128,7 @@ def test_a_vanished_client_leaves_nothing_running():
 
 def test_a_client_that_stops_reading_holds_up_nobody_else():
     async def main() -> None:
-        engines = make_engines(LONG)
+        engines = make_engines(LONG, persona=TALKATIVE)
         async with served(engines) as url, connect(url, proxy=None, max_queue=1, close_timeout=0.1) as lazy:
             await lazy.send(encode(Hello(PROTOCOL)))
             await lazy.send(encode(UserText(1, "Hm?")))
@@ -163,7 +164,12 @@ def test_a_stranger_is_told_why_and_sent_away(first, why):
 
 def test_garbage_in_mid_conversation_ends_only_that_one():
     async def main() -> None:
-        async with served(make_engines(LONG)) as url, client(url) as good, client(url) as bad, asyncio.timeout(10):
+        async with (
+            served(make_engines(LONG, persona=TALKATIVE)) as url,
+            client(url) as good,
+            client(url) as bad,
+            asyncio.timeout(10),
+        ):
             await good.send(UserText(1, "Hm?"))
             await bad.send(UserText(1, "Hm?"))
             await bad.socket.send(b"\xc1")
