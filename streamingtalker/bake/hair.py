@@ -143,9 +143,8 @@ def _lock(skull: Skull, side: float, index: int) -> Mesh:
     tangent = np.gradient(points, axis=0)
     across = np.cross(tangent, outward)
     across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
-    width = (
-        (0.0026 + 0.0044 * smoothstep(0.0, 0.35, at)) * (1 - 0.72 * smoothstep(0.80, 1.0, at)) * (0.8 + 0.5 * chance[3])
-    )
+    width = (0.0024 + 0.0036 * smoothstep(0.0, 0.35, at)) * (1 - 0.82 * smoothstep(0.76, 1.0, at))
+    width *= 1.25 if broad else 0.45 + 0.45 * chance[3]
     raised = 0.34 * width[:, None] * outward
     grid = np.stack([points - across * width[:, None], points + raised, points + across * width[:, None]], axis=1)
     return grid.reshape(-1, 3), drawn.grid_triangles(STEPS, 3)[:, ::-1], _lock_colors(at, chance)

@@ -11,9 +11,7 @@ LIP_RIM, LIP_SEAL = (474, 7229), (520, 7267)  # where the closed lips touch: out
 LIP_LOOPS = ((466, 7222), (467, 7223), (509, 7257), (468, 7224), LIP_RIM, LIP_SEAL, (537, 7282))
 LID_EDGES = {"eye_left": (6785, 6784), "eye_right": (1, 0)}  # the front edge of the lids, from above the pupil
 LID_ROWS = {"eye_left": (6787, 6786), "eye_right": (3, 2)}  # the next loop outwards
-LID_MARGINS = {"eye_left": (7748, 7747), "eye_right": (1056, 1055)}  # where the lids touch the eyeball
 PALATE = 639  # a vertex inside the mouth
-SOCKETS = {"eye_left": 7774, "eye_right": 1082}  # a vertex behind each upper lid
 UPPER_FACE_SHAPES = ("brow", "eyeBlink", "eyeSquint", "eyeWide")
 
 
