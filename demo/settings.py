@@ -123,8 +123,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_demo.py",
         description="Talk to a 3D head: ask aloud, it answers. Everything runs on this machine, offline.",
-        epilog="Without options: window, microphone and loudspeaker. Set OPENAI_API_KEY or OPENAI_BASE_URL to use another "
-        "language model (OpenAI, Ollama, vLLM, llama.cpp).",
+        epilog="Without options: window, microphone and loudspeaker. Set OPENAI_API_KEY or OPENAI_BASE_URL to use "
+        "another language model (OpenAI, Ollama, vLLM, llama.cpp).",
     )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from this file first")
     parser.add_argument("--list-devices", action="store_true", help="list microphones and loudspeakers, and stop")
