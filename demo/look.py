@@ -42,7 +42,9 @@ class Look(Protocol):
 class Batch:
     """Parts drawn in one go: one draw call costs more than many triangles."""
 
-    data: np.ndarray  # float32 [n, 12]: position, normal, roughness and spare, linear RGBA; what OpenGL is given
+    data: (
+        np.ndarray
+    )  # float32 [n, 12]: position, normal, roughness and two-sidedness, linear RGBA; what OpenGL is given
     faces: np.ndarray  # int32 [f, 3] over the n
     members: np.ndarray  # int64 [n] over the R surface vertices
     double_sided: bool
@@ -50,8 +52,8 @@ class Batch:
 
     def move(self, positions: np.ndarray, normals: np.ndarray) -> None:
         """Put the surface's positions and normals [R, 3] into ``data``."""
-        self.data[:, :3] = positions[self.members]
-        self.data[:, 3:6] = normals[self.members]
+        self.data[:, :3] = positions.take(self.members, axis=0)
+        self.data[:, 3:6] = normals.take(self.members, axis=0)
 
 
 def batches(look: Look) -> list[Batch]:
@@ -68,7 +70,7 @@ def _batch(look: Look, parts: list[Part], translucent: bool, double_sided: bool)
     members, local = np.unique(faces, return_inverse=True)
     finish = np.zeros((len(look.colors), 2), np.float32)
     for part in parts:
-        finish[slice(*part.vertices)] = part.roughness, 0.0
+        finish[slice(*part.vertices)] = part.roughness, part.double_sided
     data = np.zeros((len(members), 12), np.float32)
     data[:, 6:8] = finish[members]
     data[:, 8:12] = linear(look.colors[members])
@@ -111,6 +113,6 @@ def _portrait(look: Look) -> tuple[float, float, float]:
     """Height in metres of what is shown, its middle (y), and the width that must be seen."""
     eyes = float(look.pivots[:, 1].mean())
     unit = eyes - float(look.mouth[1])  # from mouth to eyes: the measure of a face
-    top = float(look.surface(look.template)[:, 1].max()) + 0.6 * unit
-    height = 7.2 * unit
-    return height, top - height / 2, 5.6 * unit
+    top = float(look.surface(look.template)[:, 1].max()) + 0.35 * unit
+    height = 6.6 * unit
+    return height, top - height / 2, 5.4 * unit

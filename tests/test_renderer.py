@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demo.avatar import load_avatar
+from demo.avatar import Part, load_avatar
 from demo.look import camera_pose, field_of_view, linear
 from demo.overlay import Captions, Overlay, Patch
-from demo.renderer import HIGH, LOW, DisplayError, OffscreenCanvas, Renderer, WindowCanvas
+from demo.renderer import HIGH, LOW, MEDIUM, DisplayError, OffscreenCanvas, Renderer, WindowCanvas
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_head_and_shoulders_fit_any_picture(avatar, renderer, size):
     for x, y in projected(eyes_and_mouth):
         assert 0.3 < x < 0.7 and 0.2 < y < 0.62
     top = avatar.surface(avatar.template)[:, 1].max()
-    assert 0 < projected(np.array([[0.0, top, avatar.pivots[0, 2] - 0.08]]))[0, 1] < 0.3
+    assert 0 < projected(np.array([[0.0, top, avatar.pivots[0, 2] - 0.08]]))[0, 1] < 0.35
 
 
 def project(avatar, size):
@@ -82,7 +82,7 @@ def project(avatar, size):
     return of
 
 
-@pytest.mark.parametrize("quality", [LOW, HIGH])
+@pytest.mark.parametrize("quality", [LOW, MEDIUM, HIGH])
 def test_patches_lie_where_they_should_on_every_quality(avatar, renderer, quality):
     red = np.zeros((10, 20, 4), np.uint8)
     red[...] = 255, 0, 0, 255
@@ -100,10 +100,10 @@ def test_patches_lie_where_they_should_on_every_quality(avatar, renderer, qualit
 
 
 def test_a_picture_larger_than_the_quality_allows_is_magnified(avatar, renderer):
-    """Drawn smaller inside, with and without multisampling, but as large as wanted outside."""
+    """Drawn smaller inside, but as large as wanted outside."""
     rest = draw(renderer, avatar.template, size=(400, 400)).astype(int)
-    for samples in (0, 4):
-        renderer.quality = replace(LOW, samples=samples, most_pixels=40_000)
+    for quality in (LOW, MEDIUM, HIGH):
+        renderer.quality = replace(quality, most_pixels=40_000)
         pixels = draw(renderer, avatar.template, size=(400, 400))
         assert np.abs(pixels - rest).mean() < 6
     renderer.quality = LOW
@@ -113,18 +113,40 @@ def resident_kb() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4
 
 
+class Ball:
+    """The plainest look there is: a sphere of 2500 vertices."""
+
+    def __init__(self) -> None:
+        rows, columns = np.meshgrid(np.linspace(0.01, np.pi - 0.01, 50), np.linspace(0, 2 * np.pi, 50), indexing="ij")
+        across = np.sin(rows)
+        points = np.stack([across * np.cos(columns), np.cos(rows), across * np.sin(columns)], axis=-1)
+        self.template = (0.1 * points.reshape(-1, 3)).astype(np.float32)
+        corner = (np.arange(49)[:, None] * 50 + np.arange(49)).reshape(-1, 1)
+        self.faces = np.concatenate([corner + [0, 1, 50], corner + [1, 51, 50]]).astype(np.int32)
+        self.colors = np.full((2500, 4), 255, np.uint8)
+        self.parts = (Part("ball", (0, len(self.faces)), (0, 2500)),)
+        self.pivots, self.mouth = np.array([[0, 0.03, 0.1]] * 2), np.array([0, -0.03, 0.1])
+
+    def surface(self, vertices: np.ndarray) -> np.ndarray:
+        return vertices
+
+    def normals(self, positions: np.ndarray) -> np.ndarray:
+        return positions * 10
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_stays_after_thousands_of_moving_frames(avatar, renderer):
-    overlay = Overlay()
-    jaw = shape(avatar, "jawOpen") - avatar.template
+def test_memory_stays_after_thousands_of_moving_frames(renderer):
+    """Half a gigabyte would be gone if every frame left its vertices behind."""
+    overlay, ball = Overlay(), Ball()
+    mover = Renderer(ball, renderer.canvas, MEDIUM)
 
     def run(frames: int) -> None:
         for index in range(frames):
             captions = Captions("speaking", reply=f"word {index // 10}")
-            renderer.canvas.size = (96, 96)
-            renderer.draw(avatar.template + jaw * np.float32(index % 10 / 10), overlay.patches(captions, 96, 96))
-            renderer.present()
+            mover.draw(ball.template * np.float32(1 + index % 10 / 20), overlay.patches(captions, 96, 96))
+            mover.present()
 
+    renderer.canvas.size = (96, 96)
     run(300)
     gc.collect()
     before = resident_kb()

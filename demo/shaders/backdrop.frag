@@ -1,4 +1,3 @@
-#version 330 core
 // Light behind the head, dark towards the corners. A grain of one step hides the bands of so soft a gradient.
 uniform float aspect;
 in vec2 place;

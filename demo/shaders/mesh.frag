@@ -1,51 +1,19 @@
-#version 330 core
-// Skin, eyes, hair and cloth under three directional lights and a sky. Written for software rasterisers: no loops over
-// absent lights, one power a light.
-struct DirectionalLight {
-    vec3 color;
-    float intensity;
-    vec3 direction;
-};
-uniform DirectionalLight directional_lights[MAX_DIRECTIONAL_LIGHTS];
-uniform vec3 cam_pos;
-uniform vec3 ambient_light;
+#include "lighting.glsl"
 
+in vec4 color;
+#ifdef PER_PIXEL
 in vec3 world_position;
 in vec3 world_normal;
-in vec4 albedo;
-flat in float roughness;
+in vec2 surface;
+#endif
 
 out vec4 frag_color;
 
-const int LIGHTS = 3;
-const vec3 WRAP = vec3(0.30, 0.18, 0.14);  // light creeps round edges, red furthest, as in skin
-const vec3 GROUND = vec3(0.55, 0.45, 0.42);  // what comes from below, as a share of the sky's light
-
-vec3 to_srgb(vec3 linear)
-{
-    return 1.055 * pow(max(linear, 0.00308), vec3(1.0 / 2.4)) - 0.055;
-}
-
 void main()
 {
-    vec3 view = normalize(cam_pos - world_position);
-    vec3 n = normalize(world_normal);
-    n = dot(n, view) < 0.0 ? -n : n;
-
-    vec3 diffuse = ambient_light * mix(GROUND, vec3(1.0), 0.5 + 0.5 * n.y);
-    vec3 highlight = vec3(0.0);
-    float sharpness = 2.0 / (roughness * roughness * roughness * roughness + 0.0005) - 2.0;
-    float energy = (sharpness + 8.0) * 0.125;
-    float edge = 1.0 - max(dot(n, view), 0.0);
-    float fresnel = 0.04 + 0.5 * edge * edge * edge * edge * (1.0 - roughness);
-    for (int i = 0; i < LIGHTS; i++) {
-        vec3 to_light = -directional_lights[i].direction;
-        vec3 radiance = directional_lights[i].color * directional_lights[i].intensity;
-        float facing = dot(n, to_light);
-        diffuse += radiance * max((vec3(facing) + WRAP) / (1.0 + WRAP), 0.0);
-        float half_way = max(dot(n, normalize(to_light + view)), 0.0);
-        highlight += radiance * (pow(half_way, sharpness) * energy * max(facing, 0.0));
-    }
-    vec3 color = albedo.rgb * diffuse + highlight * fresnel;
-    frag_color = vec4(clamp(to_srgb(color), 0.0, 1.0), albedo.a);
+#ifdef PER_PIXEL
+    frag_color = vec4(lit(world_position, world_normal, color.rgb, surface), color.a);
+#else
+    frag_color = color;
+#endif
 }

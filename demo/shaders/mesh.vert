@@ -1,5 +1,7 @@
-#version 330 core
-// Per vertex: position, normal, (roughness, spare), linear RGBA.
+// Per vertex: position, normal, (roughness, two-sided), linear RGBA.
+//
+// A processor lights vertices: a face has fewer of them than the picture has pixels, and hair is drawn in many layers. A
+// graphics card lights pixels.
 layout(location = 0) in vec3 position;
 layout(location = NORMAL_LOC) in vec3 normal;
 layout(location = TEXCOORD_0_LOC) in vec2 texcoord_0;
@@ -8,16 +10,24 @@ layout(location = COLOR_0_LOC) in vec4 color_0;
 uniform mat4 V;
 uniform mat4 P;
 
+#include "lighting.glsl"
+
+out vec4 color;
+#ifdef PER_PIXEL
 out vec3 world_position;
 out vec3 world_normal;
-out vec4 albedo;
-flat out float roughness;
+out vec2 surface;
+#endif
 
 void main()
 {
-    gl_Position = P * V * vec4(position, 1.0);
+    gl_Position = P * (V * vec4(position, 1.0));
+#ifdef PER_PIXEL
+    color = color_0;
     world_position = position;
     world_normal = normal;
-    albedo = color_0;
-    roughness = texcoord_0.x;
+    surface = texcoord_0;
+#else
+    color = vec4(lit(position, normal, color_0.rgb, texcoord_0), color_0.a);
+#endif
 }

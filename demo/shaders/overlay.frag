@@ -1,4 +1,3 @@
-#version 330 core
 uniform sampler2D image;
 in vec2 uv;
 out vec4 frag_color;

@@ -1,4 +1,3 @@
-#version 330 core
 // One rectangle of the picture, in clip coordinates: left, bottom, right, top.
 uniform vec4 rectangle;
 out vec2 uv;

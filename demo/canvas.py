@@ -1,0 +1,163 @@
+"""Where pictures go: a window, or memory. Each brings the OpenGL context that the renderer draws with.
+
+Made and used in one thread, which on macOS must be the main thread.
+"""
+
+import os
+import sys
+from typing import Any, Protocol
+
+from streamingtalker.errors import UserError
+
+
+class DisplayError(UserError):
+    """No window, or no OpenGL."""
+
+
+class Canvas(Protocol):
+    """Something with an OpenGL context of this thread, where pictures are shown."""
+
+    size: tuple[int, int]  # width and height in pixels
+    visible: bool  # whether a finished picture must be copied to framebuffer 0
+
+    def make_current(self) -> None:
+        """Direct OpenGL calls here."""
+
+    def show(self) -> None:
+        """Swap buffers: what was drawn is shown."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+class OffscreenCanvas:
+    """No window: pictures are only read back. EGL on Linux, a hidden window elsewhere."""
+
+    visible = False
+
+    def __init__(self, width: int, height: int) -> None:
+        """Raises DisplayError where there is no OpenGL."""
+        self.size = (width, height)
+        _load_opengl("egl" if sys.platform.startswith("linux") else None)
+        try:
+            self._platform = _hidden_platform()
+            self._platform.init_context()
+            self._platform.make_current()
+        except Exception as error:  # EGL fails with assertions, ctypes and PyOpenGL errors alike
+            raise DisplayError(
+                f"OpenGL does not start ({type(error).__name__}: {error}); on Debian or Ubuntu run "
+                "'sudo apt-get install libegl1 libgl1-mesa-dri'."
+            ) from error
+
+    def make_current(self) -> None:
+        """Direct OpenGL calls here."""
+        self._platform.make_current()
+
+    def show(self) -> None:
+        """Nobody looks."""
+
+    def close(self) -> None:
+        """Free everything."""
+        self._platform.delete_context()
+
+
+class WindowCanvas:
+    """A real window: resizable, with keys."""
+
+    visible = True
+
+    def __init__(
+        self, width: int, height: int, *, title: str = "StreamingTalker", fullscreen: bool = False, vsync: bool = True
+    ) -> None:
+        """Raises DisplayError where there is no display."""
+        _load_opengl(None)
+        try:
+            self._window = _open_window(width, height, title, fullscreen, vsync)
+        except Exception as error:  # each platform of pyglet has its own
+            raise DisplayError(
+                f"No window opens ({type(error).__name__}: {error}); run with --headless to do without one."
+            ) from error
+        self.closed = False  # the user asked for it
+        self._keys: list[str] = []
+        self._window.push_handlers(on_key_press=self._on_key, on_close=self._on_close)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        width, height = self._window.get_framebuffer_size()
+        return max(width, 1), max(height, 1)
+
+    def make_current(self) -> None:
+        """Direct OpenGL calls here."""
+        self._window.switch_to()
+
+    def show(self) -> None:
+        """Swap buffers: what was drawn is shown."""
+        self._window.flip()
+
+    def poll(self) -> list[str]:
+        """Let the window react to the user; names of the keys pressed since the last call, as in "F", "ESCAPE"."""
+        self._window.dispatch_events()
+        keys, self._keys = self._keys, []
+        return keys
+
+    def toggle_fullscreen(self) -> None:
+        """Fill the screen, or be a window again."""
+        self._window.set_fullscreen(not self._window.fullscreen)
+
+    def close(self) -> None:
+        """Close the window."""
+        self._window.close()
+
+    def _on_key(self, symbol: int, _modifiers: int) -> bool:
+        from pyglet.window import key
+
+        self._keys.append(key.symbol_string(symbol))
+        return True  # handled: pyglet itself would close the window at Escape
+
+    def _on_close(self) -> bool:
+        self.closed = True
+        return True
+
+
+def _hidden_platform() -> Any:  # noqa: ANN401 - one of pyrender's platforms
+    if sys.platform.startswith("linux"):
+        from pyrender.platforms.egl import EGLPlatform
+
+        return EGLPlatform(1, 1)
+    from pyrender.platforms.pyglet_platform import PygletPlatform
+
+    return PygletPlatform(1, 1)
+
+
+def _open_window(width: int, height: int, title: str, fullscreen: bool, vsync: bool) -> Any:  # noqa: ANN401 - pyglet's
+    import pyglet
+
+    pyglet.options["shadow_window"] = False
+    import pyglet.window
+
+    config: Any = pyglet.gl.Config(  # type: ignore[abstract]  # pyglet makes the platform's own of it
+        double_buffer=True, major_version=3, minor_version=3, depth_size=0
+    )
+    size = {} if fullscreen else {"width": width, "height": height}
+    return pyglet.window.Window(
+        **size, caption=title, resizable=True, fullscreen=fullscreen, vsync=vsync, config=config
+    )
+
+
+def _load_opengl(platform: str | None) -> None:
+    """Import PyOpenGL for that platform (None: the system's own). One process can only ever use one."""
+    if "OpenGL.platform" in sys.modules:
+        loaded = type(sys.modules["OpenGL.platform"].PLATFORM).__name__.lower()
+        if (platform == "egl") != loaded.startswith("egl"):
+            raise DisplayError("A process draws either in windows or off-screen; start another one for the other.")
+    elif platform is not None:
+        os.environ["PYOPENGL_PLATFORM"] = platform  # PyOpenGL has no other way to be told
+    else:
+        os.environ.pop("PYOPENGL_PLATFORM", None)
+    import OpenGL
+
+    if platform == "egl":
+        import OpenGL.EGL  # cannot be imported without error checking
+    OpenGL.ERROR_CHECKING = OpenGL.ERROR_LOGGING = False  # asking after every call doubles the calls
+    import pyrender  # noqa: F401 - imports OpenGL.GL, for which the switches above must be set
