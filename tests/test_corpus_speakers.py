@@ -95,6 +95,14 @@ def test_the_same_manner_speaks_the_same():
     assert speaker("hibari").speak(TEXT, Manner(pace=0.8)).seconds > first.seconds * 1.2
 
 
+def test_what_was_said_before_does_not_change_what_is_said():
+    voice = speaker("adam")
+    first = voice.speak(TEXT, Manner(pace=1.1, pitch=1.2))
+    voice.speak("Something else, in between?", Manner())
+    again = voice.speak(TEXT, Manner(pace=1.1, pitch=1.2))
+    assert np.array_equal(first.pcm, again.pcm) and first.phones == again.phones
+
+
 def test_an_unknown_voice_is_named():
     with pytest.raises(SpeakerError, match="nobody"):
         find_voice("nobody")

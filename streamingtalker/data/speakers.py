@@ -5,14 +5,13 @@ labels are early or late against the sound by a constant, found by ``python -m s
 taken off here, so that the times of a :class:`Speech` are those of the sound.
 """
 
-import ctypes
-import ctypes.util
 import dataclasses
 import functools
 import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import soundfile
 
+from streamingtalker.data import espeak_program
 from streamingtalker.data.phones import SILENCE, Phone, from_cmu, from_ipa, merge_silences, share_out, with_stress
 from streamingtalker.errors import UserError
 
@@ -243,10 +243,8 @@ class FestivalEngine:
 
 
 class EspeakEngine:
-    """espeak-ng through its library, which alone reports when each phoneme sounds."""
+    """espeak-ng, in a process of its own for each utterance; see ``espeak_program``."""
 
-    SYNCHRONOUS, PHONEME_EVENTS, PHONEMES_IN_IPA, PHONEME, UTF8 = 2, 1, 2, 7, 1
-    RATE, PITCH = 1, 3
     WORDS_PER_MINUTE, NEUTRAL_PITCH = 165, 50
     CLOSURE_FIRST = frozenset(("p", "t", "k", "ch"))  # their events mark the burst; the closure sounds before it
     CLOSURE = 0.042  # seconds of it at pace 1
@@ -256,22 +254,29 @@ class EspeakEngine:
 
     def speak(self, text: str, manner: Manner) -> Speech:
         """Raises SpeakerError where the library or the voice is missing."""
-        library, rate = _espeak()
-        if library.espeak_SetVoiceByName(self._voice.encode()) != 0:
-            raise SpeakerError(f"espeak-ng has no voice {self._voice!r}; install a newer espeak-ng-data.")
-        library.espeak_SetParameter(self.RATE, round(self.WORDS_PER_MINUTE * manner.pace), 0)
-        library.espeak_SetParameter(self.PITCH, round(np.clip(self.NEUTRAL_PITCH * manner.pitch, 5, 95)), 0)
-        pcm, events = _espeak_collect(library, text.encode())
-        seconds = len(pcm) / rate
+        pace = round(self.WORDS_PER_MINUTE * manner.pace)
+        pitch = round(float(np.clip(self.NEUTRAL_PITCH * manner.pitch, 5, 95)))
+        program = [sys.executable, "-I", "-S", espeak_program.__file__, self._voice, str(pace), str(pitch)]
+        done = subprocess.run(program, input=text.encode(), capture_output=True, check=False, timeout=120)
+        if done.returncode == espeak_program.NO_LIBRARY:
+            raise SpeakerError("The library espeak-ng is not installed; install it with 'apt install espeak-ng'.")
+        if done.returncode != 0:
+            raise SpeakerError(f"espeak-ng cannot speak as {self._voice!r}; install a newer espeak-ng-data.")
+        head, sound = done.stdout.split(b"\n", 1)
+        said = json.loads(head)
+        pcm = np.frombuffer(sound, "<i2").astype(np.float32) / 32768
+        return Speech(pcm, said["rate"], self._phones(said["events"], len(pcm) / said["rate"], manner.pace))
+
+    def _phones(self, events: Sequence[tuple[float, str]], seconds: float, pace: float) -> tuple[Phone, ...]:
         starts = [start for start, _ in events] + [seconds]
         phones = [Phone(SILENCE, 0.0, starts[0])]
         for (start, symbols), end in zip(events, starts[1:], strict=True):
             names = from_ipa(re.sub(r"\(.*?\)", "", symbols)) or [SILENCE]
             if names[0] in self.CLOSURE_FIRST:
-                start = max(start - self.CLOSURE / manner.pace, (phones[-1].start + start) / 2)
+                start = max(start - self.CLOSURE / pace, (phones[-1].start + start) / 2)
                 phones[-1] = dataclasses.replace(phones[-1], end=start)
             phones += share_out(names, start, max(start, end))
-        return Speech(pcm.astype(np.float32) / 32768, rate, tuple(merge_silences(phones)))
+        return tuple(merge_silences(phones))
 
 
 ENGINES: dict[str, Any] = {
@@ -329,61 +334,3 @@ def _run(command: Sequence[str]) -> str:
     if done.returncode != 0:
         raise SpeakerError(f"{command[0]} failed ({done.stderr.strip()[-200:]}); try the command by hand.")
     return done.stdout
-
-
-class _EspeakId(ctypes.Union):
-    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
-
-
-class _EspeakEvent(ctypes.Structure):
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),  # milliseconds
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _EspeakId),
-    )
-
-
-_EspeakCallback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_EspeakEvent)
-)
-
-
-@functools.cache
-def _espeak() -> tuple[Any, int]:
-    """espeak-ng's library, initialised once in a process, and its sample rate."""
-    path = ctypes.util.find_library("espeak-ng")
-    if path is None:
-        raise SpeakerError("The library espeak-ng is not installed; install it with 'apt install espeak-ng'.")
-    library = ctypes.CDLL(path)
-    options = EspeakEngine.PHONEME_EVENTS | EspeakEngine.PHONEMES_IN_IPA
-    rate = library.espeak_Initialize(EspeakEngine.SYNCHRONOUS, 0, None, options)
-    if rate <= 0:
-        raise SpeakerError("espeak-ng does not start; install its data with 'apt install espeak-ng-data'.")
-    return library, rate
-
-
-def _espeak_collect(library: Any, text: bytes) -> tuple[np.ndarray, list[tuple[float, str]]]:  # noqa: ANN401
-    """int16 samples of ``text`` and (seconds, IPA symbols) of each phoneme event."""
-    pieces: list[np.ndarray] = []
-    events: list[tuple[float, str]] = []
-
-    def collect(samples: Any, count: int, event: Any) -> int:  # noqa: ANN401 - ctypes pointers
-        if samples and count:
-            pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        index = 0
-        while event[index].type:
-            if event[index].type == EspeakEngine.PHONEME:
-                events.append((event[index].audio_position / 1000, event[index].id.string.decode("utf-8", "ignore")))
-            index += 1
-        return 0
-
-    callback = _EspeakCallback(collect)
-    library.espeak_SetSynthCallback(callback)
-    library.espeak_Synth(text, len(text) + 1, 0, 1, 0, EspeakEngine.UTF8, None, None)
-    library.espeak_Synchronize()
-    return np.concatenate(pieces), events
