@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 EMBEDDED_MODEL = "smollm2-135m"
 CONTEXT_TOKENS = 2048
 
+_ANY_QUESTION: ChatMessage = {"role": "user", "content": "Hello."}
+
 
 class LlmError(UserError):
     """The language model gave no whole answer. The message is for the operator; the avatar apologises."""
@@ -102,10 +104,10 @@ class OpenAiModel:
                 begun, patience = True, self._sampling.next_token_seconds
 
     async def warm_up(self, messages: Sequence[ChatMessage]) -> None:
-        """Let the service read ``messages`` once, so that its prompt cache holds them."""
+        """Ask for the first word of an answer: shows whether the service works, and makes a local one load its model."""
         with contextlib.suppress(ReplyTooLongError):
-            async for _ in self._pieces([*messages, {"role": "user", "content": "Hello."}], {"max_tokens": 1}):
-                pass
+            async with contextlib.aclosing(self.stream([*messages, _ANY_QUESTION])) as pieces:
+                await anext(pieces, None)
 
     async def foresee(self, messages: Sequence[ChatMessage]) -> None:
         """Nothing: a service charges for every request."""
@@ -226,6 +228,12 @@ class EmbeddedModel(OpenAiModel):
         )
         super().__init__(client, name, "embedded llama.cpp", sampling)
         self._llama = llama
+
+    async def warm_up(self, messages: Sequence[ChatMessage]) -> None:
+        """Read ``messages`` into the prompt cache."""
+        with contextlib.suppress(ReplyTooLongError):
+            async for _ in self._pieces([*messages, _ANY_QUESTION], {"max_tokens": 1}):
+                pass
 
     async def foresee(self, messages: Sequence[ChatMessage]) -> None:
         """Read ``messages`` into the prompt cache, so that only the question is left to be read."""

@@ -86,6 +86,11 @@ def replies(engines: Engines, *questions: str) -> list[tuple[TurnEnd, list[Messa
     return asyncio.run(main())
 
 
+def seconds_of(messages: list[Message]) -> float:
+    """How much sound was sent."""
+    return sum(len(chunk.pcm) // 2 for chunk in of(messages, PcmChunk)) / RATE
+
+
 def reply(engines: Engines, question: str = "Hm?") -> tuple[str, list[str]]:
     """What is said, and what the operator is told."""
     ((end, messages),) = replies(engines, question)
@@ -120,7 +125,7 @@ def test_silence_lets_the_face_finish_while_the_next_sentence_is_awaited():
         engines = make_engines(["A. ", "B", 1.5, "ut late."], SineVoice())
         async with talking(engines) as talk:
             await talk.conversation.handle(UserText(1, "Hm?"))
-            await talk.until(lambda sent: sum(len(chunk.pcm) // 2 for chunk in of(sent, PcmChunk)) > 0.5 * RATE)
+            await talk.until(lambda sent: seconds_of(sent) > 0.5)
             await asyncio.sleep(0.3)
             assert len(of(talk.sent, ReplyText)) == 1
             frames = of(talk.sent, FaceFrame)
@@ -453,9 +458,9 @@ def test_a_slow_face_holds_back_the_voice():
     async def main() -> None:
         async with talking(make_engines(LONG, persona=TALKATIVE, new_streamer=SlowStreamer)) as talk:
             await talk.conversation.handle(UserText(1, "Hm?"))
-            await asyncio.sleep(0.5)
-            seconds = sum(len(chunk.pcm) // 2 for chunk in of(talk.sent, PcmChunk)) / RATE
-            assert 5 < seconds < 12, "ten seconds may wait, no more"
+            await talk.until(lambda sent: seconds_of(sent) > 9)
+            await asyncio.sleep(0.1)
+            assert seconds_of(talk.sent) < 12, "ten seconds may wait, no more"
             released.set()
 
     asyncio.run(main())

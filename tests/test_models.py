@@ -241,7 +241,7 @@ def test_an_unreachable_site_costs_three_seconds_once(tmp_path, archive):
         start = time.monotonic()
         with pytest.raises(ModelError, match="cannot be reached"):
             store.fetch("m")
-        assert time.monotonic() - start < 0.1
+        assert time.monotonic() - start < 0.5
         for filler in fillers:
             filler.close()
 
@@ -253,7 +253,7 @@ def test_a_refused_connection_is_noticed_at_once(tmp_path, archive):
     start = time.monotonic()
     with pytest.raises(ModelError, match="cannot be reached"):
         store_of(tmp_path, archive, f"http://127.0.0.1:{port}/m.zip").fetch("m")
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 2.5
 
 
 # --- through pip -----------------------------------------------------------------------------------------------------

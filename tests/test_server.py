@@ -1,12 +1,15 @@
 """The server over real sockets on loopback, with stand-ins for the engines; and in a process of its own."""
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ from demo.messages import (
     decode,
     encode,
 )
-from demo.server import Failed, NoticeBoard, Ready, Server, ServerError, run_server, serve
+from demo.server import Failed, LoadEngines, NoticeBoard, Ready, Server, ServerError, run_server, serve
 from demo.settings import Settings
 from demo.voices import HibariVoice
 from tests.server_fakes import (
@@ -258,35 +261,42 @@ def test_serving_ends_when_told_and_closes_the_language_model():
     asyncio.run(main())
 
 
-def test_the_server_process_reports_serves_and_ends_with_its_parent():
+@contextlib.contextmanager
+def server_process(load: LoadEngines) -> Iterator[tuple[Connection, SpawnProcess]]:
+    """``run_server`` in a process of its own, and our end of its pipe."""
     context = multiprocessing.get_context("spawn")
     pipe, far_end = context.Pipe()
-    process = context.Process(target=run_server, args=(Settings(), far_end, load_fakes))
+    process = context.Process(target=run_server, args=(Settings(), far_end, load))
     process.start()
     far_end.close()
     try:
         assert pipe.poll(60)
-        report = pipe.recv()
-        assert isinstance(report, Ready) and report.engines["llm"] == "scripted"
-
-        async def main() -> None:
-            async with client(f"ws://127.0.0.1:{report.port}") as me:
-                await me.send(UserText(1, "Hi"))
-                check_turn(await me.until(TurnEnd), 1)
-
-        asyncio.run(main())
-        pipe.close()
-        process.join(10)
-        assert process.exitcode == 0
+        yield pipe, process
     finally:
         process.kill()
         process.join()
 
 
-def test_a_server_that_cannot_load_reports_the_sentence(capsys):
-    near, far = multiprocessing.Pipe()
-    run_server(Settings(), far, fail_to_load)
-    assert near.recv() == Failed("The test's engines are missing; add them.")
+def test_the_server_process_reports_serves_and_ends_with_its_parent():
+    async def main(port: int) -> None:
+        async with client(f"ws://127.0.0.1:{port}") as me:
+            await me.send(UserText(1, "Hi"))
+            check_turn(await me.until(TurnEnd), 1)
+
+    with server_process(load_fakes) as (pipe, process):
+        report = pipe.recv()
+        assert isinstance(report, Ready) and report.engines["llm"] == "scripted"
+        asyncio.run(main(report.port))
+        pipe.close()
+        process.join(10)
+        assert process.exitcode == 0
+
+
+def test_a_server_process_that_cannot_load_reports_the_sentence():
+    with server_process(fail_to_load) as (pipe, process):
+        assert pipe.recv() == Failed("The test's engines are missing; add them.")
+        process.join(10)
+        assert process.exitcode == 0
 
 
 def test_missing_weights_are_one_clear_sentence(tmp_path):

