@@ -104,7 +104,7 @@ class OpenAiModel:
                 begun, patience = True, self._sampling.next_token_seconds
 
     async def warm_up(self, messages: Sequence[ChatMessage]) -> None:
-        """Ask for the first word of an answer: shows whether the service works, and makes a local one load its model."""
+        """Ask for the first word of an answer: shows whether the service works, makes a local one load its model."""
         with contextlib.suppress(ReplyTooLongError):
             async with contextlib.aclosing(self.stream([*messages, _ANY_QUESTION])) as pieces:
                 await anext(pieces, None)
