@@ -1,4 +1,4 @@
-"""A program that speaks a text with espeak-ng and tells when each phoneme sounds: ``espeak_program.py VOICE WPM PITCH``.
+"""Speak a text with espeak-ng and tell when each phoneme sounds: ``espeak_program.py VOICE WPM PITCH``.
 
 espeak-ng's own program does not print phoneme times, and within one process an utterance depends on those before it;
 hence a process of its own for each. The text comes by standard input. To standard output go one line of JSON,
