@@ -217,7 +217,7 @@ class EmbeddedLlama:
 class EmbeddedModel(OpenAiModel):
     """An OpenAiModel that owns the llama.cpp it talks to."""
 
-    history_characters = 700  # about 200 tokens, which take as many as 0.7 s to read; more only confuses small models
+    history_characters = 300  # the last turn or two: more takes long to read, and small models repeat what they read
 
     def __init__(self, llama: EmbeddedLlama, name: str, sampling: Sampling) -> None:
         client = openai.AsyncOpenAI(
