@@ -65,7 +65,7 @@ class Avatar:
 
     def normals(self, positions: np.ndarray) -> np.ndarray:
         """Unit normals float32 [R, 3] of the drawn surface at ``positions`` [R, 3], smooth within each part."""
-        a, b, c = (positions[corners] for corners in self.faces.T)
+        a, b, c = (positions.take(corners, axis=0) for corners in self.faces.T)  # indexing is half as fast
         total = self._fans @ _cross(b - a, c - a)
         length = np.sqrt(np.einsum("ij,ij->i", total, total))
         return total / np.maximum(length, 1e-20)[:, None]

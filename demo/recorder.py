@@ -19,7 +19,7 @@ from streamingtalker.errors import UserError
 log = logging.getLogger(__name__)
 
 _WAITING_PICTURES = 12  # more are dropped, and the one before stands longer
-_SLACK = 0.8  # of a frame: a picture this near to the next place takes it, so that jitter makes no stutter
+_SLACK = 0.6  # of a frame: a picture this near to the next place takes it, so that jitter makes no stutter
 
 
 class RecorderError(UserError):

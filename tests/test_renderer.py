@@ -122,7 +122,8 @@ class Ball:
         points = np.stack([across * np.cos(columns), np.cos(rows), across * np.sin(columns)], axis=-1)
         self.template = (0.1 * points.reshape(-1, 3)).astype(np.float32)
         corner = (np.arange(49)[:, None] * 50 + np.arange(49)).reshape(-1, 1)
-        self.faces = np.concatenate([corner + [0, 1, 50], corner + [1, 51, 50]]).astype(np.int32)
+        halves = [corner + np.array(half) for half in ([0, 1, 50], [1, 51, 50])]
+        self.faces = np.concatenate(halves).astype(np.int32)
         self.colors = np.full((2500, 4), 255, np.uint8)
         self.parts = (Part("ball", (0, len(self.faces)), (0, 2500)),)
         self.pivots, self.mouth = np.array([[0, 0.03, 0.1]] * 2), np.array([0, -0.03, 0.1])

@@ -2,10 +2,12 @@
 
 import json
 
+import av
 import numpy as np
 import pytest
 
 from tests.e2e.conftest import MONITOR_RATE, run_module
+from tests.e2e.flash_and_beep import in_the_middle
 
 pytestmark = pytest.mark.e2e
 CLAPS = 52
@@ -30,6 +32,30 @@ def onsets(recording) -> np.ndarray:
     return np.array([np.median(pace[max(0, piece - 20) : piece + 21]) for piece in np.searchsorted(ends, first)]) + (
         first / MONITOR_RATE
     )
+
+
+def test_in_the_film_flash_and_beep_fall_together(tmp_path):
+    film = tmp_path / "film.mp4"
+    run_module("tests.e2e.flash_and_beep", "--headless", "--claps", "16", "--film", str(film), env={})
+    bright, sound, rate = read_film(film)
+    flashes = np.flatnonzero(bright[1:] & ~bright[:-1]) / 30 + 1 / 30
+    loud = np.flatnonzero(np.abs(sound) > 0.05)
+    beeps = loud[np.diff(loud, prepend=-rate) > 0.2 * rate] / rate
+    flashes = flashes[flashes > beeps[0] - 0.3]  # before, the face waits in the middle
+    apart = np.array([beeps[np.abs(beeps - flash).argmin()] - flash for flash in flashes]) * 1000
+    assert len(beeps) == 16 and len(flashes) >= 15
+    assert abs(np.median(apart)) <= 25  # the film's pictures stand on a grid of their own
+    assert np.abs(apart).max() <= 80
+
+
+def read_film(path) -> tuple[np.ndarray, np.ndarray, int]:
+    """Whether the face is in the middle of each picture; the sound and its rate."""
+    with av.open(str(path)) as film:
+        pictures = [frame.to_ndarray(format="gray") for frame in film.decode(video=0)]
+    with av.open(str(path)) as film:
+        pieces = [frame.to_ndarray()[0] for frame in film.decode(audio=0)]
+        rate = film.streams.audio[0].rate
+    return np.array([in_the_middle(picture) for picture in pictures]), np.concatenate(pieces), rate
 
 
 def test_every_clap_is_seen_and_heard(clapped):
