@@ -8,6 +8,7 @@ pyrender keeps scene, camera, lights and draw calls; the shaders are ours (``dem
 processors that draw without a graphics card.
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,20 @@ from demo.look import Batch, Look, batches, camera_pose, field_of_view, light_po
 from demo.opengl import Painter, Patches, Target, shader_source
 from demo.overlay import Patch
 
-__all__ = ["HIGH", "LOW", "MEDIUM", "Canvas", "DisplayError", "OffscreenCanvas", "Quality", "Renderer", "WindowCanvas"]
+__all__ = [
+    "HIGH",
+    "LOW",
+    "LOWEST",
+    "MEDIUM",
+    "Canvas",
+    "DisplayError",
+    "OffscreenCanvas",
+    "Quality",
+    "Renderer",
+    "WindowCanvas",
+]
+
+log = logging.getLogger(__name__)
 
 _LIGHTS = (  # direction to the light (right, up, front), linear colour, intensity
     ((-0.55, 0.55, 0.75), (1.0, 0.95, 0.88), 0.62),  # key
@@ -41,9 +55,11 @@ class Quality:
     soften: bool = False  # blur staircases along their edges instead of multisampling
 
 
+LOWEST = Quality("lowest", 0, 150_000)
 LOW = Quality("low", 0, 450_000)
 MEDIUM = Quality("medium", 0, 450_000, soften=True)
 HIGH = Quality("high", 4, 4_000_000, per_pixel=True)
+QUALITIES = (LOWEST, LOW, MEDIUM, HIGH)  # by what they cost
 
 
 class Renderer:
@@ -69,6 +85,15 @@ class Renderer:
     def software(self) -> bool:
         """Whether the processor draws, for want of a graphics card."""
         return any(name in self.device.lower() for name in ("llvmpipe", "softpipe", "swrast", "swiftshader"))
+
+    def cheapen(self) -> bool:
+        """Go down one level of quality; False where there is no lower one."""
+        level = QUALITIES.index(self.quality) if self.quality in QUALITIES else 0
+        if level == 0:
+            return False
+        self.quality = QUALITIES[level - 1]
+        log.info("Pictures take too long to draw; going on with %s quality.", self.quality.name)
+        return True
 
     def draw(self, vertices: np.ndarray, patches: Sequence[Patch] = ()) -> None:
         """Draw the face with ``vertices`` float32 [V, 3] in metres, and ``patches`` over it; returns when done."""

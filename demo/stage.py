@@ -22,6 +22,7 @@ from demo.renderer import Renderer
 _RISE_SECONDS = 0.08  # from rest into speech
 _REST_SECONDS = 0.10  # from speech to rest
 _TOO_LATE = 0.040  # seconds: such a picture does more harm than the one before it standing still
+_OVERTAXED = 90  # pictures in a row that took longer than there is time for one: then quality goes down
 _DROPS_IN_A_ROW = 12  # then one is shown whatever its time: a frozen picture is worse still
 
 
@@ -111,6 +112,7 @@ class Stage:
         self._turn = -1
         self._last_due = -np.inf
         self._drops = 0
+        self._overtaxed = 0
 
     def step(self) -> Shown:
         """Draw and show one picture, at its moment. Call it again and again."""
@@ -124,7 +126,7 @@ class Stage:
         self._wait_until(moment - lead)
         started = self._monotonic()
         self._draw(due, moment)
-        self._drawing.append(self._monotonic() - started)
+        self._note_drawing(self._monotonic() - started)
         return self._show(due, moment)
 
     def _next_moment(self, time_now: PlaybackTime, now: float, lead: float) -> tuple[float | None, float]:
@@ -150,6 +152,14 @@ class Stage:
         posed = self._template + self._idle.offsets(moment, self._speaking, speech)
         width, height = self._renderer.canvas.size
         self._renderer.draw(posed, self._overlay.patches(self.captions, width, height))
+
+    def _note_drawing(self, took: float) -> None:
+        """Remember for the next moments; where it is too much all the time, have cheaper pictures."""
+        self._drawing.append(took)
+        self._overtaxed = self._overtaxed + 1 if took > self._step else 0
+        if self._overtaxed >= _OVERTAXED:
+            self._overtaxed = 0
+            self._renderer.cheapen()
 
     def _ease(self, offsets: np.ndarray | None, passed: float) -> None:
         """Follow speech where there is some, go to rest from the last pose where there is none."""

@@ -27,6 +27,7 @@ class World:
         self.canvas = self
         self.mouth: list[float] = []  # how far it was open in each picture shown
         self.drawn = 0.0
+        self.cheapened = 0
         self.stage = Stage(self, self, self.clock, self.frames, FPS, monotonic=lambda: self.seconds, sleep=self.sleep)
 
     # the loudspeaker
@@ -56,6 +57,11 @@ class World:
     def draw(self, vertices: np.ndarray, _patches: object) -> None:
         self.drawn = float(vertices[0, 0])
         self.sleep(self.drawing)
+
+    def cheapen(self) -> bool:
+        self.drawing /= 2
+        self.cheapened += 1
+        return True
 
     def present(self) -> None:
         self.sleep(0.001)
@@ -156,6 +162,14 @@ def test_while_the_sound_waits_for_the_voice_nothing_is_measured(world):
     world.speak(1.0)
     run(world, 3.0)
     assert world.stage.meter.summary().max_abs < 1.0
+
+
+def test_pictures_that_always_take_too_long_are_made_cheaper(world):
+    world.drawing = 0.06
+    run(world, 4.0)
+    assert world.cheapened == 0, "not at once: a busy moment passes"
+    run(world, 10.0)
+    assert world.cheapened == 1
 
 
 def test_at_rest_pictures_keep_coming_at_the_model_s_pace(world):
