@@ -18,6 +18,7 @@ demo: $(VENV)/demo-installed models  ## install what is missing and talk to the 
 	$(BIN)/python run_demo.py $(ARGS)
 
 test: $(VENV)/test-installed models check  ## install the test extras and run every test
+	$(BIN)/python -m demo.models vosk-ko
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/test-installed  ## lint and type check

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo. Returns the exit status: 0, or 2 with one sentence on standard error."""
     started = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for talkative in ("httpx", "httpcore", "websockets", "openai", "faster_whisper", "OpenGL"):
+    for talkative in ("httpx2", "httpcore2", "websockets", "openai", "faster_whisper", "OpenGL"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
         settings, rest = parse(sys.argv[1:] if arguments is None else arguments)

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]  # model name, bytes so far, bytes in all
 
+OTHER_LANGUAGES = ("vosk-ko",)  # fetched when asked for by name, or by a session in that language
 REACH_SECONDS = 3.0
 _MANIFEST = "verified.json"
 _BLOCK = 1 << 20
@@ -339,18 +340,17 @@ def fetch_all(store: ModelStore, names: Iterable[str]) -> list[ModelError]:
 
 
 def main(arguments: list[str] | None = None, store: ModelStore | None = None) -> int:
-    """Fetch the models named, or all of them. 0 where the demo can run: Whisper stands in for a Vosk model."""
+    """Fetch the models named, or those English needs. 0 where the demo can run: Whisper stands in for Vosk."""
     store = store or ModelStore()
     parser = argparse.ArgumentParser(prog="python -m demo.models", description="Fetch and check the offline models.")
     parser.add_argument(
-        "name", nargs="*", choices=[[], *store.models], help=f"of {', '.join(store.models)}; all if none"
+        "name", nargs="*", choices=[[], *store.models], help=f"of {', '.join(store.models)}; if none, all for English"
     )
-    wanted = parser.parse_args(arguments).name
-    errors = fetch_all(store, wanted or store.models)
-    for error in errors:
+    named = parser.parse_args(arguments).name
+    wanted = named or [name for name in store.models if name not in OTHER_LANGUAGES]
+    for error in fetch_all(store, wanted):
         print(error, file=sys.stderr)
-    unneeded = () if wanted else [name for name, model in store.models.items() if model.is_url]
-    missing = [name for name in wanted or store.models if name not in unneeded and not store.has(name)]
+    missing = [name for name in wanted if not store.has(name) and (named or not store.models[name].is_url)]
     return 2 if missing else 0
 
 
