@@ -3,7 +3,7 @@
 Everything is drawn from a generator, so that it varies from take to take and is the same for the same seed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def expression(phones: Sequence[Phone], frames: int, fps: float, style: Style, r
     times = np.arange(frames) / fps
     weights = np.zeros((frames, len(shape_names)), np.float32)
     curves = {
-        "eyeBlink": _sum(times, blink_times(phones, rng), _blink),
+        "eyeBlink": _largest(times, blink_times(phones, rng), _blink),
         **_brows(phones, times, style, rng),
         **_corners(times, style, rng),
     }
@@ -62,11 +62,11 @@ def _brows(phones: Sequence[Phone], times: np.ndarray, style: Style, rng: np.ran
     beats = [phone.start - 0.06 for phone in stressed if rng.random() < 0.28]
     starts = [a.end for a in phones if a.name == SILENCE and a.seconds > 0.15 and rng.random() < 0.5]
     heights = {at: style.brows * rng.uniform(0.10, 0.34) for at in [*beats, *starts]}
-    raised = _sum(times, list(heights), lambda since: _beat(since, 0.12, 0.45), list(heights.values()))
+    raised = _largest(times, list(heights), lambda since: _beat(since, 0.12, 0.45), list(heights.values()))
     raised = np.minimum(raised + style.brows * 0.05 * (1 + _wander(times, rng, 2.5)), 0.6)
     outer = raised * rng.uniform(0.3, 0.9)
     frowns = [phone.start for phone in stressed if rng.random() < 0.05]
-    lowered = _sum(times, frowns, lambda since: _beat(since, 0.2, 0.7), [style.brows * 0.25] * len(frowns))
+    lowered = _largest(times, frowns, lambda since: _beat(since, 0.2, 0.7), [style.brows * 0.25] * len(frowns))
     squint = 0.05 * (1 + _wander(times, rng, 3.0)) + 0.25 * lowered
     return {"browInnerUp": raised, "browOuterUp": outer, "browDown": lowered, "eyeSquint": squint,
             "eyeWide": 0.35 * np.maximum(raised - 0.2, 0)}  # fmt: skip
@@ -79,13 +79,16 @@ def _corners(times: np.ndarray, style: Style, rng: np.random.Generator) -> dict[
     return {"mouthSmile": smile, "cheekSquint": 0.6 * smile, "mouthDimple": 0.3 * smile}
 
 
-def _sum(
-    times: np.ndarray, begins: Sequence[float], shape: "np.ufunc | object", heights: Sequence[float] | None = None
+def _largest(
+    times: np.ndarray,
+    begins: Sequence[float],
+    shape: Callable[[np.ndarray], np.ndarray],
+    heights: Sequence[float] | None = None,
 ) -> np.ndarray:
     """The largest of ``shape(times - begin)`` over all begins, each times its height, [T]."""
     total = np.zeros(len(times))
     for begin, height in zip(begins, heights or [1.0] * len(begins), strict=True):
-        total = np.maximum(total, height * shape(times - begin))  # type: ignore[operator]
+        total = np.maximum(total, height * shape(times - begin))
     return total
 
 

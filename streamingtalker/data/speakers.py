@@ -141,8 +141,11 @@ class HibariEngine:
     SHORTEST_PAUSE = 0.09  # seconds; a shorter gap between words is no silence
 
     def __init__(self, voice: str) -> None:
-        import onnx
-        import onnxruntime
+        try:
+            import onnx
+            import onnxruntime
+        except ImportError as error:
+            raise SpeakerError("The voice hibari needs onnx for its phone times; 'pip install onnx'.") from error
 
         self._tts = _hibari()
         model = onnx.load(self._tts.model_path)
@@ -215,7 +218,7 @@ class FliteEngine:
             printed = _run([*command, "-t", text, "-o", str(wav)])
             pcm, rate = soundfile.read(wav, dtype="float32")
         ends = [entry.rsplit(":", 1) for entry in printed.split() if ":" in entry]
-        return Speech(pcm, rate, _from_ends([(name, float(end)) for name, end in ends], manner.pace))
+        return Speech(pcm, rate, _from_ends([(name, float(end)) for name, end in ends]))
 
 
 class FestivalEngine:
@@ -314,7 +317,7 @@ def _without_short_pauses(phones: Sequence[Phone], shortest: float) -> list[Phon
     return kept
 
 
-def _from_ends(named_ends: Sequence[tuple[str, float]], pace: float = 1.0) -> tuple[Phone, ...]:
+def _from_ends(named_ends: Sequence[tuple[str, float]]) -> tuple[Phone, ...]:
     phones, at = [], 0.0
     for name, end in named_ends:
         phones.append(Phone(from_cmu(name), at, end))
