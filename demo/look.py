@@ -74,7 +74,9 @@ def _batch(look: Look, parts: list[Part], translucent: bool, double_sided: bool)
     data = np.zeros((len(members), 12), np.float32)
     data[:, 6:8] = finish[members]
     data[:, 8:12] = linear(look.colors[members])
-    return Batch(data, local.reshape(-1, 3).astype(np.int32), members, double_sided, translucent)
+    faces = local.reshape(-1, 3).astype(np.int32)
+    faces = faces[np.argsort(faces.min(axis=1), kind="stable")]  # neighbours together: vertices are lit once, not twice
+    return Batch(data, faces, members, double_sided, translucent)
 
 
 def linear(colors: np.ndarray) -> np.ndarray:
