@@ -23,7 +23,7 @@ from streamingtalker.audio import load_audio
 from tests.test_microphone import ManualClock, write
 
 QUESTIONS = Path(__file__).parent.parent / "assets" / "questions"
-WHO, FRANCE = QUESTIONS / "who_are_you.wav", QUESTIONS / "capital_of_france.wav"
+WHO, FRANCE = QUESTIONS / "1_who_are_you.wav", QUESTIONS / "2_capital_of_france.wav"
 
 
 class Timetable(ManualClock):

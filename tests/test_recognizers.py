@@ -23,9 +23,9 @@ from streamingtalker.audio import Resampler, load_audio
 
 QUESTIONS = Path(__file__).parent.parent / "assets" / "questions"
 ASKED = {
-    "who_are_you": "Who are you?",
-    "capital_of_france": "What is the capital of France?",
-    "how_does_this_work": "How does this demo work?",
+    "1_who_are_you": "Who are you?",
+    "2_capital_of_france": "What is the capital of France?",
+    "3_how_does_this_work": "How does this demo work?",
 }
 
 
@@ -59,26 +59,26 @@ def test_whisper_reads_the_bundled_questions_word_for_word(whisper, name):
 
 
 def test_whisper_begins_anew_after_every_utterance(whisper):
-    feed(whisper, load_audio(QUESTIONS / "who_are_you.wav")[0])
+    feed(whisper, load_audio(QUESTIONS / "1_who_are_you.wav")[0])
     whisper.reset()
-    feed(whisper, load_audio(QUESTIONS / "capital_of_france.wav")[0])
-    assert whisper.finish() == ASKED["capital_of_france"]
+    feed(whisper, load_audio(QUESTIONS / "2_capital_of_france.wav")[0])
+    assert whisper.finish() == ASKED["2_capital_of_france"]
     assert whisper.finish() == ""
 
 
 def test_whisper_shows_what_was_said_so_far(whisper):
-    pcm = load_audio(QUESTIONS / "capital_of_france.wav")[0]
+    pcm = load_audio(QUESTIONS / "2_capital_of_france.wav")[0]
     feed(whisper, pcm[: int(1.3 * RATE)])
     assert whisper.partial().lower().startswith("what is the")
     whisper.reset()
 
 
 def test_what_was_recognised_in_a_pause_is_not_recognised_again(whisper):
-    pcm = load_audio(QUESTIONS / "who_are_you.wav")[0]
+    pcm = load_audio(QUESTIONS / "1_who_are_you.wav")[0]
     feed(whisper, pcm)
     text = whisper.partial()
     feed(whisper, np.full(RATE // 4, np.nan, np.float32))  # would spoil it
-    assert whisper.finish(speech_samples=len(pcm) - 4800) == text == ASKED["who_are_you"]
+    assert whisper.finish(speech_samples=len(pcm) - 4800) == text == ASKED["1_who_are_you"]
 
 
 def test_whisper_is_silent_about_noise(whisper):
