@@ -162,7 +162,8 @@ class ModelStore:
         try:
             return self.path(name)
         except ModelError as error:
-            log.info("%s", error)
+            log.debug("%s", error)
+            log.info("Fetching the model %s …", name)
         try:
             self._install(self.models[name], progress or _no_progress)
         except OSError as error:
