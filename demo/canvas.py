@@ -17,8 +17,11 @@ class DisplayError(UserError):
 class Canvas(Protocol):
     """Something with an OpenGL context of this thread, where pictures are shown."""
 
-    size: tuple[int, int]  # width and height in pixels
     visible: bool  # whether a finished picture must be copied to framebuffer 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
 
     def make_current(self) -> None:
         """Direct OpenGL calls here."""

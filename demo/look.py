@@ -15,21 +15,49 @@ _DISTANCE = 1.7  # metres from camera to face: a portrait lens, no big nose
 class Part(Protocol):
     """A piece of the drawn surface with one material."""
 
-    faces: tuple[int, int]  # from, to
-    vertices: tuple[int, int]  # from, to
-    roughness: float  # 0 … 1
-    double_sided: bool
+    @property
+    def faces(self) -> tuple[int, int]:
+        """From, to."""
+
+    @property
+    def vertices(self) -> tuple[int, int]:
+        """From, to."""
+
+    @property
+    def roughness(self) -> float:
+        """From 0, a mirror, to 1."""
+
+    @property
+    def double_sided(self) -> bool:
+        """Whether it is seen from behind, too."""
 
 
 class Look(Protocol):
     """A drawable face: R surface vertices that follow V face vertices."""
 
-    template: np.ndarray  # float32 [V, 3] metres
-    faces: np.ndarray  # int32 [F, 3] over the R surface vertices
-    colors: np.ndarray  # uint8 [R, 4] sRGB and alpha
-    parts: Sequence[Part]
-    pivots: np.ndarray  # float32 [2, 3] centres of the eyes
-    mouth: np.ndarray  # float32 [3] middle of the lips
+    @property
+    def template(self) -> np.ndarray:
+        """The face at rest, float32 [V, 3] metres."""
+
+    @property
+    def faces(self) -> np.ndarray:
+        """Triangles int32 [F, 3] over the R surface vertices."""
+
+    @property
+    def colors(self) -> np.ndarray:
+        """uint8 [R, 4] sRGB and alpha."""
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """What the surface consists of."""
+
+    @property
+    def pivots(self) -> np.ndarray:
+        """Centres of the eyes, float32 [2, 3] metres."""
+
+    @property
+    def mouth(self) -> np.ndarray:
+        """The middle of the lips, float32 [3] metres."""
 
     def surface(self, vertices: np.ndarray) -> np.ndarray:
         """Positions float32 [R, 3] of the surface for face vertices [V, 3]."""
