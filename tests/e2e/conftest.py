@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ImageGrab
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MONITOR_RATE = 48000
@@ -38,9 +39,8 @@ class Display:
 
     def screenshot(self) -> np.ndarray:
         """What the screen shows, uint8 [H, W, 3]."""
-        command = ["import", "-window", "root", "-depth", "8", "rgb:-"]
-        raw = subprocess.run(command, env=os.environ | self.env, check=True, capture_output=True, timeout=30).stdout
-        return np.frombuffer(raw, np.uint8).reshape(800, 1280, 3)
+        picture = ImageGrab.grab(xdisplay=self.env["DISPLAY"])
+        return np.asarray(picture.convert("RGB"))
 
 
 @dataclass
