@@ -1,5 +1,6 @@
 """The joined model: audio and past motion in, latents and vertices out."""
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -31,8 +32,9 @@ class TalkerState:
     keep: Tensor  # bool [rows, 1]
     weights: Tensor  # [rows] how much each row's prediction counts
     latent: Tensor  # [1, H·C] of the newest frame
-    noise: torch.Generator
-    temperature: float  # scale of the noise
+    random: torch.Generator
+    noise: Tensor | None  # [1, H·C] of the newest frame, unit variance
+    sampling: Sampling
     sampler: Sampler
 
     def reset(self, still: Tensor, seed: int) -> None:
@@ -40,7 +42,15 @@ class TalkerState:
         self.predictor.reset()
         self.decoder.reset()
         self.latent = still[None]
-        self.noise.manual_seed(seed)
+        self.random.manual_seed(seed)
+        self.noise = None
+
+    def draw(self) -> Tensor:
+        """The next frame's noise [1, H·C]: an autoregressive process of unit variance, scaled by the temperature."""
+        fresh = torch.randn(1, self.latent.shape[1], generator=self.random).to(self.latent)
+        memory = self.sampling.noise_memory
+        self.noise = fresh if self.noise is None else memory * self.noise + math.sqrt(1 - memory**2) * fresh
+        return self.noise * self.sampling.temperature
 
 
 class Talker(nn.Module):
@@ -95,8 +105,9 @@ class Talker(nn.Module):
             keep=torch.tensor([[True], [False]][:rows], device=device),
             weights=torch.tensor(parts, device=device),
             latent=self.start[None],
-            noise=torch.Generator(),
-            temperature=sampling.temperature,
+            random=torch.Generator(),
+            noise=None,
+            sampling=sampling,
             sampler=self.head.sampler(sampling),
         )
         state.reset(self.start, seed)
@@ -111,8 +122,7 @@ class Talker(nn.Module):
             now = [layer[:, k : k + 1].expand(rows, 1, -1) for layer in heard]
             before = state.latent.expand(rows, 1, -1)
             conditions = self.predictor(before, now, state.style, state.keep, state.predictor)
-            noise = torch.randn(1, self.dims.motion.latent, generator=state.noise).to(audio) * state.temperature
-            state.latent = cast(Tensor, state.sampler(noise, conditions, state.weights))
+            state.latent = cast(Tensor, state.sampler(state.draw(), conditions, state.weights))
             latents.append(state.latent)
         return torch.cat([audio.new_zeros(0, self.dims.motion.latent), *latents])
 

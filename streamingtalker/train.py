@@ -35,7 +35,7 @@ from streamingtalker.training.loop import Budget, LoopOptions, progress_bar
 from streamingtalker.training.stages import Recipe, train_regression, train_talker, train_vqvae
 
 LIPS, LIDS = 9.0, 3.0  # importance of lip and lid vertices in the motion basis
-SHARES = {"vqvae": 0.15, "regression": 0.15, "talker": 0.70}  # of the time of ``all``
+SHARES = {"vqvae": 0.12, "regression": 0.22, "talker": 0.66}  # of the time of ``all``
 BASIS_FRAMES = 1200
 
 
@@ -172,7 +172,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=20, help="of training; what comes out depends on the machine")
     parser.add_argument("--steps", type=int, help="of training, over all stages, instead of minutes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the optimiser")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the optimiser; 1 where other programs run")
     parser.add_argument("--jobs", type=int, default=2, help="processes that make audio features")
     parser.add_argument("--device", default="cpu", help="where the optimiser runs: cpu or cuda")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")

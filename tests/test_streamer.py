@@ -144,3 +144,14 @@ def test_long_speech_takes_no_more_memory_nor_time_per_frame():
 
 def test_dimensions_survive_json():
     assert type(TINY).from_json(TINY.to_json()) == TINY
+
+
+def test_noise_that_remembers_streams_alike_and_keeps_its_variance():
+    pcm = speech(20000)
+    sampling = dataclasses.replace(Sampling(), noise_memory=0.9)
+    frames = np.concatenate(in_pieces(pcm, [700, 9000], FaceStreamer(TALKER, sampling=sampling)))
+    np.testing.assert_allclose(frames, whole(pcm, sampling=sampling), atol=1e-5)
+    state = TALKER.state(sampling=sampling)
+    drawn = torch.cat([state.draw() for _ in range(4000)])
+    assert drawn.std() == pytest.approx(1, abs=0.1)
+    assert (drawn[1:] * drawn[:-1]).mean() == pytest.approx(0.9, abs=0.1)

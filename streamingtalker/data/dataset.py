@@ -11,6 +11,7 @@ features/<encoder>/<name>.npy      float16, what the audio encoder's front end m
 import hashlib
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
@@ -141,7 +142,7 @@ def _extract(wav: Path, file: Path, dims: AudioDims, fps: int) -> None:
     pcm, _ = load_audio(wav)
     columns = np.concatenate([stream.feed(pcm), stream.finish()]).astype(np.float16)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
+    part = file.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as out:
         np.save(out, columns)
     part.replace(file)

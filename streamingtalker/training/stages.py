@@ -42,7 +42,7 @@ class Weights:
 class Recipe:
     """Everything about the training that is not a dimension."""
 
-    frames: int = 2400  # in a batch
+    frames: int = 1000  # in a batch
     weights: Weights = dataclasses.field(default_factory=Weights)
     continuous: float = 0.1  # share of stage 1 before anything is quantised
     posterior_dropout: float = 0.15  # of clips that hear the spectrum alone, as where there is no recogniser
@@ -50,7 +50,7 @@ class Recipe:
     mel_tilt: float = 0.1  # of smooth changes over the bands
     history_dropout: float = 0.3  # of clips predicted without a history
     history_noise: float = 0.4  # largest standard deviation of the noise on a clip's history, in latents' deviations
-    own_history: float = 0.5  # of clips whose history is the network's own guess, at the end of the training
+    own_history: float = 0.6  # of clips whose history is the network's own guess, at the end of the training
     repeats: int = 2  # diffusion times a clip and step
     encoder_rate: float = 0.4  # learning rate of the pretrained audio encoder, of the others'
 
@@ -230,8 +230,8 @@ def _conditions(talker: Talker, batch: Batch, audio: Tensor, recipe: Recipe, spe
     own = torch.rand(rows, device=audio.device) < recipe.own_history * spent
     if own.any():
         with torch.no_grad():
-            guess = _first_guess(talker, talker.conditions(history, audio, batch.style))
-        history = torch.where(own[:, None, None], guess, history)
+            known = talker.conditions(history[own], audio[own], batch.style[own])
+            history[own] = _first_guess(talker, known)
     keep = (torch.rand(rows, 1, device=audio.device) >= recipe.history_dropout).expand(rows, frames)
     return talker.conditions(history, audio, batch.style, keep)
 
