@@ -68,7 +68,7 @@ class Answerer:
             if not begun:
                 yield phrases.empty
         except LlmError as error:
-            log.warning("%s", error)
+            log.info("%s", error)  # no louder: the operator of the client hears it from there
             await report(str(error))
             if begun:
                 yield phrases.broken_off

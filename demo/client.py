@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 _FRAMES_BEFORE_SOUND = 3  # a tenth of a second of face is there before the voice is heard
 _AUDIBLE = 0.004  # -48 dBFS: where a voice begins to be heard
 _PIECE = 24_000  # samples of a recording in one message
+_RATES = range(8_000, 192_001)  # Hz
+_VERTEX_BYTES = 3 * 2  # float16
 
 
 class ServerConnectionError(UserError):
@@ -108,7 +110,8 @@ class Client:
     ) -> None:
         """Connect to ``url`` and take a turn for each of ``openings``.
 
-        Raises ServerConnectionError where the server cannot be reached or leaves.
+        Raises ServerConnectionError where the server cannot be reached or leaves, and what ``openings`` and
+        ``on_welcome`` raise.
         """
         try:
             async with connect(url, max_size=MAX_MESSAGE_BYTES, compression=None, proxy=None) as socket:
@@ -119,17 +122,24 @@ class Client:
                     async for opening in openings():
                         await self._take_turn(socket, welcome, opening)
                     receiver.cancel()
-        except* (OSError, WebSocketException, TimeoutError, WireError) as group:
-            error = _first(group)
+        except Exception as error:
+            cause = _first(error)
+            if not isinstance(cause, OSError | WebSocketException | WireError):
+                raise cause from None
             raise ServerConnectionError(
-                f"The server at {url} cannot be talked to ({error}); check that it runs there, or leave out --server."
-            ) from error
+                f"The server at {url} cannot be talked to ({_reason(cause)}); check that it runs there, or leave out "
+                "--server."
+            ) from cause
 
     async def _greet(self, socket: ClientConnection) -> Welcome:
         await socket.send(encode(Hello(PROTOCOL)))
         welcome = decode(await asyncio.wait_for(socket.recv(), 30))
+        if isinstance(welcome, Notice):
+            raise WireError(f"it says: {welcome.text}")
         if not isinstance(welcome, Welcome):
             raise WireError(f"it answered with {type(welcome).__name__} instead of a welcome")
+        if welcome.sample_rate not in _RATES or not 0 < welcome.fps < 1000:
+            raise WireError("its welcome promises sound or pictures at an impossible rate")
         return welcome
 
     async def _take_turn(self, socket: ClientConnection, welcome: Welcome, opening: Opening) -> None:
@@ -141,29 +151,32 @@ class Client:
         played.add_done_callback(lambda done: loop.call_soon_threadsafe(_settle, spoken, done.result()))
         turn = self._turn = ActiveTurn(self._turns, opening, welcome, spoken)
         self._on_turn(turn)
-        for message in _messages(turn.number, opening):
-            await socket.send(encode(message))
-        await spoken
-        self._on_trace(self._trace(turn))
-        self._turn = None
+        try:
+            for message in _messages(turn.number, opening):
+                await socket.send(encode(message))
+            await spoken
+        finally:  # a turn that was broken off happened, too
+            self._turn = None
+            self._on_trace(self._trace(turn))
 
     async def _receive(self, socket: ClientConnection) -> None:
-        """Hand on what the server sends, for as long as it does."""
-        async for data in socket:
-            message = decode(data)
+        """Hand on what the server sends, until it ends the connection: ConnectionClosed."""
+        while True:
+            message = decode(await socket.recv())
             if isinstance(message, Notice):
                 self._on_notice(message)
             elif not isinstance(message, ReplyText | PcmChunk | FaceFrame | TurnEnd):
                 raise WireError(f"a server does not send {type(message).__name__} now")
             elif self._turn is not None and message.turn == self._turn.number:
                 await self._handle(self._turn, message)
-        raise ConnectionClosed(None, None)
 
     async def _handle(self, turn: ActiveTurn, message: ReplyText | PcmChunk | FaceFrame | TurnEnd) -> None:
         match message:
             case ReplyText():
                 turn.captions.append(message)
             case PcmChunk():
+                if len(message.pcm) % 2:
+                    raise WireError("it sent half a sample")
                 pcm = np.frombuffer(message.pcm, "<i2").astype(np.float32) / 32768
                 turn.note_pcm(pcm)
                 self._playback.write(turn.number, pcm)
@@ -176,6 +189,8 @@ class Client:
 
     async def _queue(self, turn: ActiveTurn, message: FaceFrame) -> None:
         """Put a frame into the queue, waiting in a worker thread while it is full; let the voice start."""
+        if len(message.offsets) != turn.welcome.vertices * _VERTEX_BYTES:
+            raise WireError("it sent a frame of another face than it promised")
         offsets = np.frombuffer(message.offsets, "<f2").reshape(-1, 3)
         if self._frames.full():
             await asyncio.to_thread(self._frames.put, turn.number, message.index, offsets)
@@ -190,7 +205,7 @@ class Client:
         trace = TurnTrace(
             turn=turn.number,
             transcript=turn.opening.transcript,
-            reply=turn.end.reply if turn.end else "",
+            reply=turn.end.reply if turn.end else " ".join(caption.text for caption in turn.captions),
             audio_seconds=turn.samples / turn.welcome.sample_rate,
             frames_generated=turn.frames,
             frames_rendered=counts.drawn,
@@ -231,9 +246,17 @@ def _settle(future: "asyncio.Future[bool]", value: bool) -> None:
         future.set_result(value)
 
 
-def _first(group: BaseExceptionGroup) -> BaseException:
-    """The first plain exception of a group of groups."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
+def _first(error: Exception) -> Exception:
+    """The first plain exception of a group of groups, or ``error`` itself."""
+    while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no talking to a server, in words."""
+    if isinstance(error, ConnectionClosed):
+        return f"it ended the connection{f': {error.rcvd.reason}' if error.rcvd and error.rcvd.reason else ''}"
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    return str(error) or type(error).__name__

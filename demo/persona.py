@@ -123,14 +123,14 @@ def _build(kind: type, values: object, source: str, place: str) -> Any:  # noqa:
     if not isinstance(values, dict):
         raise PersonaError(f"{source}: {place or 'the file'} needs to be a table.")
     fields = {item.name: item for item in dataclasses.fields(kind)}
-    where = f"[{place}] " if place else ""
+    where = f"{source}: [{place}]" if place else source
     for key in values:
         if key not in fields:
-            raise PersonaError(f"{source}: {where}has the unknown key {key!r}; known are {', '.join(fields)}.")
+            raise PersonaError(f"{where} has the unknown key {key!r}; known are {', '.join(fields)}.")
     for name, item in fields.items():
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if required and name not in values:
-            raise PersonaError(f"{source}: {where}lacks the key {name!r}.")
+            raise PersonaError(f"{where} lacks the key {name!r}; add it.")
     hints = get_type_hints(kind)
     return kind(**{key: _value(hints[key], value, source, key) for key, value in values.items()})
 

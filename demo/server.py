@@ -61,7 +61,7 @@ class NoticeBoard:
 
     def warn(self, text: str) -> None:
         """Post a warning; from any thread."""
-        log.warning("%s", text)
+        log.info("%s", text)  # no louder: the operator of a client hears it from there
         self._loop.call_soon_threadsafe(self._post, Notice("warning", text))
 
     def _post(self, notice: Notice) -> None:
@@ -197,16 +197,19 @@ def run_server(settings: Settings, pipe: Connection, load: LoadEngines = load_en
     """The server process of ``run_demo.py``: tells ``pipe`` Ready or Failed, ends when the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
 
+    def tell(report: Ready | Failed) -> None:
+        with contextlib.suppress(OSError):  # the parent has gone: the waiting thread sees it, too
+            pipe.send(report)
+
     async def main() -> None:
         stop = asyncio.Event()
         threading.Thread(target=_wait_for_parent, args=(pipe, asyncio.get_running_loop(), stop), daemon=True).start()
-        await serve(settings, pipe.send, stop, load)
+        await serve(settings, tell, stop, load)
 
     try:
         asyncio.run(main())
     except UserError as error:
-        with contextlib.suppress(OSError):
-            pipe.send(Failed(str(error)))
+        tell(Failed(str(error)))
 
 
 def _wait_for_parent(pipe: Connection, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

@@ -1,7 +1,10 @@
 """The server in a process of its own, as the UI starts it."""
 
+import contextlib
 import multiprocessing
+import signal
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 
 from demo.server import Failed, Ready, ServerError, run_server
@@ -22,11 +25,13 @@ class ServerProcess:
         self._answer: Ready | Failed | None = None
 
     def __enter__(self) -> "ServerProcess":
-        self._process.start()
+        with _without_ctrl_c():
+            self._process.start()
         self._far_end.close()  # so that the pipe breaks when the server dies
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.give_up()
         self._pipe.close()  # the server ends when it sees that
         self._process.join(_GOODBYE_SECONDS)
         if self._process.is_alive():
@@ -42,8 +47,26 @@ class ServerProcess:
             raise ServerError(self._answer.text)
         return f"ws://{self._host}:{self._answer.port}"
 
+    def give_up(self) -> None:
+        """End a server that is still loading: nobody wants it any more, and ``wait`` fails at once."""
+        if self._answer is None:
+            self._process.kill()
+
     def _receive(self) -> Ready | Failed:
         try:
             return self._pipe.recv()
         except (EOFError, OSError):
             return Failed("The server process ended while starting; what it printed above says why.")
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """A process started inside never sees Ctrl-C, not even while it imports: its parent decides when it ends."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

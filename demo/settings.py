@@ -16,8 +16,15 @@ class SettingsError(UserError):
     """A setting that does not exist or has an impossible value."""
 
 
-def _option(default: Any, help: str, group: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:  # noqa: ANN401
-    metadata = {"help": help, "group": group, "choices": choices, "metavar": metavar}
+def _option(
+    default: Any,  # noqa: ANN401
+    help: str,
+    group: str,
+    choices: tuple[str, ...] = (),
+    metavar: str = "",
+    within: tuple[float, float] | None = None,
+) -> Any:  # noqa: ANN401 - a field of whatever type
+    metadata = {"help": help, "group": group, "choices": choices, "metavar": metavar, "within": within}
     if isinstance(default, list | tuple):
         return field(default_factory=lambda: tuple(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -36,14 +43,16 @@ class Settings:
     speech: Path | None = _option(None, "perform this recording and stop", "what to do", metavar="WAV")
     record: Path | None = _option(None, "film what is seen and heard", "what to do", metavar="OUT.mp4")
     trace: Path | None = _option(None, "write latencies and synchrony of every turn", "what to do", metavar="OUT.json")
-    seed: int = _option(0, "seed of the face's variation and of the language model", "what to do")
+    seed: int = _option(
+        0, "seed of the face's variation and of the language model", "what to do", within=(0, 2**31 - 1)
+    )
 
     # Window and sound
     headless: bool = _option(
         False, "no window, no sound card: draw off-screen, play to a simulated speaker", "window and sound"
     )
     fullscreen: bool = _option(False, "fill the screen", "window and sound")
-    size: int = _option(640, "height of the picture in pixels", "window and sound", metavar="PIXELS")
+    size: int = _option(640, "height of the picture in pixels", "window and sound", metavar="PIXELS", within=(64, 4096))
     avatar: str = _option("maya", "the face to show", "window and sound", metavar="NAME")
     input_device: str | None = _option(
         None, "microphone: a name or number from --list-devices", "window and sound", metavar="DEVICE"
@@ -56,6 +65,7 @@ class Settings:
         "show the face this much later (+) or earlier (-) than measured",
         "window and sound",
         metavar="MS",
+        within=(-1000, 1000),
     )
 
     # Conversation
@@ -64,7 +74,9 @@ class Settings:
     stt: str = _option("auto", "speech recognition", "conversation", choices=("auto", "vosk", "whisper"))
     tts: str = _option("hibari", "voice", "conversation", choices=("hibari", "gtts"))
     llm_model: str | None = _option(None, "model of the OpenAI-compatible service", "conversation", metavar="MODEL")
-    end_silence_ms: int = _option(480, "silence that ends the user's turn", "conversation", metavar="MS")
+    end_silence_ms: int = _option(
+        480, "silence that ends the user's turn", "conversation", metavar="MS", within=(100, 5000)
+    )
 
     # Model and machine
     talker: Path = _option(
@@ -77,7 +89,10 @@ class Settings:
         "auto", "where the face model runs", "model and machine", choices=("auto", "cpu", "cuda", "mps")
     )
     threads: int = _option(
-        1, "processor threads of the face model and of the embedded language model", "model and machine"
+        1,
+        "processor threads of the face model and of the embedded language model",
+        "model and machine",
+        within=(1, 256),
     )
 
     # Server
@@ -86,7 +101,9 @@ class Settings:
         None, "use the server running there instead of starting one", "server", metavar="ws://HOST:PORT"
     )
     host: str = _option("127.0.0.1", "address the server listens on", "server")
-    port: int = _option(0, "port the server listens on; 0 takes a free one (8765 with --serve)", "server")
+    port: int = _option(
+        0, "port the server listens on; 0 takes a free one (8765 with --serve)", "server", within=(0, 65535)
+    )
 
 
 def parse(arguments: list[str]) -> tuple[Settings, argparse.Namespace]:
@@ -164,20 +181,32 @@ def _hints() -> dict[str, Any]:
 
 
 def _convert(name: str, value: Any, source: str) -> Any:  # noqa: ANN401 - whatever TOML or argparse gave
-    hint = _hints()[name]
-    choices = next(item for item in dataclasses.fields(Settings) if item.name == name).metadata["choices"]
-    if choices and value not in choices:
-        raise SettingsError(f"{source}{name.replace('_', '-')} is {value!r}; choose one of {', '.join(choices)}.")
+    hint, what = _hints()[name], source + name.replace("_", "-")
     if get_origin(hint) is tuple:
-        kind = get_args(hint)[0]
-        if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-            raise SettingsError(f"{source}{name.replace('_', '-')} needs a list.")
-        return tuple(kind(item) for item in value)
+        if not isinstance(value, list | tuple):
+            raise SettingsError(f"{what} needs a list.")
+        return tuple(_convert_one(get_args(hint)[0], item, what) for item in value)
     kind = next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+    value = _convert_one(kind, value, what)
+    _check(name, value, what)
+    return value
+
+
+def _convert_one(kind: type, value: Any, what: str) -> Any:  # noqa: ANN401
     if kind is Path and isinstance(value, str):
         return Path(value).expanduser()
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise SettingsError(f"{source}{name.replace('_', '-')} is {value!r}; it needs a value of type {kind.__name__}.")
+        raise SettingsError(f"{what} is {value!r}; it needs a value of type {kind.__name__}.")
     return value
+
+
+def _check(name: str, value: Any, what: str) -> None:  # noqa: ANN401
+    """Refuse what is none of an option's choices or outside its range."""
+    metadata = next(item for item in dataclasses.fields(Settings) if item.name == name).metadata
+    choices, within = metadata["choices"], metadata["within"]
+    if choices and value not in choices:
+        raise SettingsError(f"{what} is {value!r}; choose one of {', '.join(choices)}.")
+    if within and not within[0] <= value <= within[1]:  # not a number is in no range
+        raise SettingsError(f"{what} is {value}; give a number from {within[0]:.0f} to {within[1]:.0f}.")

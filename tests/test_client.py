@@ -12,6 +12,7 @@ from demo.client import ActiveTurn, Client, ServerConnectionError
 from demo.frame_queue import FrameQueue
 from demo.openings import Line, Phrase, Question, Speech
 from demo.playback import Playback, SimulatedSpeaker
+from streamingtalker.audio import AudioError
 
 VERTICES, FPS, RATE = 3, 30.0, 24_000
 WELCOME = m.Welcome(m.PROTOCOL, "test", VERTICES, FPS, RATE, {"llm": "scripted"})
@@ -135,6 +136,88 @@ def test_a_recording_travels_in_pieces():
 def test_a_server_that_talks_rubbish_ends_with_one_sentence(reply):
     with pytest.raises(ServerConnectionError, match="cannot be talked to"):
         asyncio.run(_talk(lambda message: [reply, *_answer(message.turn)], [Question("Hm?")]))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [m.FaceFrame(1, 0, bytes(6)), m.PcmChunk(1, 0, bytes(3))],
+    ids=["another face's frame", "half a sample"],
+)
+def test_a_server_that_breaks_its_promises_ends_with_one_sentence(reply):
+    with pytest.raises(ServerConnectionError, match=r"cannot be talked to \(it sent"):
+        asyncio.run(_talk(lambda message: [reply], [Question("Hm?")]))
+
+
+def test_what_fails_on_our_side_is_told_as_it_is():
+    async def opened():
+        yield Question("Fine?")
+        raise AudioError("gone.wav does not exist.")
+
+    async def run():
+        playback = Playback(SimulatedSpeaker(latency=0.01))
+        playback.open()
+        try:
+            async with scripted_server(_respond, []) as url:
+                await Client(playback, FrameQueue()).run(url, opened)
+        finally:
+            playback.close()
+
+    with pytest.raises(AudioError, match=r"gone\.wav"):
+        asyncio.run(run())
+
+
+def test_a_server_that_leaves_in_the_middle_of_a_turn_loses_no_trace():
+    traces = []
+
+    async def handle(socket):
+        await socket.recv()
+        await socket.send(m.encode(WELCOME))
+        await socket.recv()
+        for message in list(_answer(1))[:-2]:
+            await socket.send(m.encode(message))
+        await socket.close(1001, "out of order")
+
+    async def opened():
+        yield Question("Who are you?")
+
+    async def run():
+        async with serve(handle, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            await Client(Playback(SimulatedSpeaker()), FrameQueue(), on_trace=traces.append).run(url, opened)
+
+    with pytest.raises(ServerConnectionError, match="it ended the connection: out of order"):
+        asyncio.run(run())
+    assert [(trace.transcript, trace.reply, trace.frames_generated) for trace in traces] == [
+        ("Who are you?", "Hello there.", 11)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (m.Notice("error", "Update the older one."), "it says: Update the older one."),
+        (m.Welcome(m.PROTOCOL, "test", VERTICES, FPS, 0, {}), "impossible rate"),
+        (m.Hello(m.PROTOCOL), "Hello instead of a welcome"),
+    ],
+    ids=["refusal", "rate", "echo"],
+)
+def test_a_server_that_does_not_welcome_us_is_told_why(first, reason):
+    async def handle(socket):
+        await socket.recv()
+        await socket.send(m.encode(first))
+        await socket.wait_closed()
+
+    async def nothing():
+        return
+        yield
+
+    async def run():
+        async with serve(handle, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            await Client(Playback(SimulatedSpeaker()), FrameQueue()).run(url, nothing)
+
+    with pytest.raises(ServerConnectionError, match=reason):
+        asyncio.run(run())
 
 
 def test_no_server_is_one_sentence():

@@ -45,6 +45,9 @@ def test_the_command_line_goes_over_the_file(tmp_path):
         ('seed = "one"\n', "seed"),
         ('text = "not a list"\n', "text"),
         ("seed = \n", "TOML"),
+        ("question = [1]\n", "question"),
+        ("port = 99999\n", "0 to 65535"),
+        ("av_offset_ms = nan\n", "av-offset-ms"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path, content, named):
@@ -58,3 +61,11 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, content, named):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="cannot be read"):
         from_toml(tmp_path / "no.toml")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--size", "0"], ["--threads", "0"], ["--port", "-1"], ["--seed", "-1"], ["--end-silence-ms", "-5"]]
+)
+def test_a_number_outside_its_range_is_refused_by_name(arguments):
+    with pytest.raises(SettingsError, match=f"{arguments[0]} is {arguments[1]}; give a number from"):
+        parse(arguments)
