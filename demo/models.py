@@ -323,9 +323,9 @@ def _put_in_place(fresh: Path, home: Path) -> None:
 
 def fetch_all(store: ModelStore, names: Iterable[str]) -> list[ModelError]:
     """Fetch ``names`` with progress bars on the terminal; the errors of those that could not be had."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=10), DownloadColumn())  # fits 80 letters
     errors = []
     with Progress(*columns) as bars:
         for name in names:

@@ -49,7 +49,7 @@ class Demo:
         return next((line for line in self.log if line and line.startswith(beginning)), None)
 
     def _read(self) -> None:
-        for line in [*self.process.stdout, None]:
+        for line in itertools.chain(self.process.stdout, [None]):
             with self._grown:
                 self.log.append(line and line.rstrip("\n"))
                 self._grown.notify_all()
