@@ -1,7 +1,7 @@
-"""Training: ``python -m streamingtalker.train vqvae|talker|all --data corpus --out runs/default``.
+"""Training: ``python -m streamingtalker.train vqvae|talker|all|judge --data corpus --out runs/default``.
 
-``vqvae`` is stage 1, ``talker`` stage 2 from the VQ-VAE in the same folder, ``all`` both. The folder gets
-``vqvae.safetensors``, ``talker.safetensors`` and ``figures.json``.
+``vqvae`` is stage 1, ``talker`` stage 2 from the VQ-VAE in the same folder, ``all`` both, ``judge`` only judges
+finished weights on the test sentences. The folder gets ``vqvae.safetensors``, ``talker.safetensors``, ``figures.json``.
 """
 
 import argparse
@@ -55,6 +55,15 @@ class Run:
         self.steps: dict[str, int] = {}
         self.began = time.monotonic()
 
+    def go(self, bar: Progress) -> None:
+        """Do what the command line asks for."""
+        stage, device = self.options.stage, self.options.device
+        if stage == "judge":
+            return self.judge(load_talker(self.options.checkpoint or self.out / "talker.safetensors", device), bar)
+        talker = load_talker(self.out / "vqvae.safetensors", device) if stage == "talker" else self.vqvae(bar)
+        if stage != "vqvae":
+            self.talker(talker, bar)
+
     def vqvae(self, bar: Progress) -> Talker:
         """Stage 1; writes ``vqvae.safetensors``."""
         talker = new_talker(self.corpus, self.rig, self.options.seed).to(self.options.device)
@@ -74,8 +83,12 @@ class Run:
         self.steps["talker"] = train_talker(
             talker, regression.phones, train, budgets[1], self.loop, self.recipe, seed, bar
         )
-        self._judge("talker", talker_predicts(talker), talker, bar)
+        self.judge(talker, bar)
         save_talker(self.out / "talker.safetensors", talker, self._card())
+
+    def judge(self, talker: Talker, bar: Progress) -> None:
+        """The figures of a finished talker."""
+        self._judge("talker", talker_predicts(talker), talker, bar)
 
     def examples(self, talker: Talker, split: str) -> list[Example]:
         """The clips of a split, their motion in the talker's basis."""
@@ -164,7 +177,7 @@ def _one_frame(corpus: Corpus, clip: Any, rig: Rig, random: np.random.Generator)
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m streamingtalker.train", description=__doc__)
-    parser.add_argument("stage", choices=["vqvae", "talker", "all"])
+    parser.add_argument("stage", choices=["vqvae", "talker", "all", "judge"])
     parser.add_argument("--preset", choices=["default"], default="default")
     parser.add_argument("--data", type=Path, default=Path("corpus"), metavar="DIR")
     parser.add_argument("--avatar", type=Path, default=DEFAULT_AVATAR, metavar="FILE", help="whose mesh to train for")
@@ -172,8 +185,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=20, help="of training; what comes out depends on the machine")
     parser.add_argument("--steps", type=int, help="of training, over all stages, instead of minutes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the optimiser; 1 where other programs run")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="of the optimiser; 1 where other programs run"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes that make audio features")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to judge, if not those in --out")
     parser.add_argument("--device", default="cpu", help="where the optimiser runs: cpu or cuda")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
     options = parser.parse_args(argv)
@@ -190,10 +206,7 @@ def main(argv: list[str] | None = None) -> int:
             run = Run(options)
             run.out.mkdir(parents=True, exist_ok=True)
             run.extract(bar)
-            vqvae = run.out / "vqvae.safetensors"
-            talker = run.vqvae(bar) if options.stage != "talker" else load_talker(vqvae, options.device)
-            if options.stage != "vqvae":
-                run.talker(talker, bar)
+            run.go(bar)
             run.write_figures()
     except UserError as error:
         print(error, file=sys.stderr)

@@ -108,6 +108,10 @@ def test_a_whole_round_of_training(corpus, tmp_path, avatar):
     assert talker.dims.styles == 2 and talker.topology.name == "tiny"
     figures = json.loads((out / "figures.json").read_text())
     assert {"talker, seen voices", "regression, seen voices"} <= set(figures["figures"])
+    weights = str(out / "talker.safetensors")
+    assert main(["judge", *common, "--out", str(tmp_path / "judged"), "--checkpoint", weights]) == 0
+    again = json.loads((tmp_path / "judged" / "figures.json").read_text())["figures"]
+    assert again["talker, seen voices"]["lve"] == pytest.approx(figures["figures"]["talker, seen voices"]["lve"])
     assert main(["talker", *common, "--out", str(tmp_path / "none"), "--steps", "3"]) == 2
 
 
