@@ -2,7 +2,10 @@
 
 import sys
 
-from demo.app import main
+if __name__ == "__main__":  # the server's process reads this file, too
+    try:
+        from demo.app import main
 
-if __name__ == "__main__":
-    sys.exit(main())
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -4,23 +4,24 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
 
 from demo.avatar import load_avatar
 from demo.client_thread import ClientThread, Shared
 from demo.devices import list_devices
 from demo.frame_queue import FrameQueue
 from demo.idle import IdleMotion
+from demo.interruption import Interrupted, Interruption, interruptible
 from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker, Speaker
+from demo.preflight import avatar_file, check
 from demo.recorder import Recorder
 from demo.renderer import Canvas, OffscreenCanvas, Renderer, WindowCanvas
 from demo.server import serve_in_foreground
-from demo.server_process import ServerProcess
+from demo.server_process import RemoteServer, ServerProcess
 from demo.settings import Settings, parse
 from demo.stage import Stage
 from demo.surroundings import adapt, missing_parts
+from demo.trace import SessionTrace
 from streamingtalker.errors import UserError
-from streamingtalker.topology import AVATARS
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ _FPS = 30
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo. Returns the exit status: 0, or 2 with one sentence on standard error."""
+    """Run the demo. Returns the exit status: 0, or 2 with one sentence on standard error, or that of a signal."""
     started = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for talkative in ("httpx2", "httpcore2", "websockets", "openai", "faster_whisper", "OpenGL"):
@@ -45,55 +46,77 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return interrupt.status if isinstance(interrupt, Interrupted) else 130
     return 0
 
 
 def _adapted(settings: Settings) -> Settings:
     settings, sentence = adapt(settings, [] if settings.headless else missing_parts())
     if sentence:
-        print(sentence)
+        print(sentence, flush=True)
     return settings
 
 
 def run(settings: Settings, started: float) -> None:
-    """One session, from opening the window to the last frame. Raises UserError where something cannot be had."""
-    with contextlib.ExitStack() as stack:
-        wait_for_server = stack.enter_context(_server(settings))
-        avatar = load_avatar(AVATARS / f"{settings.avatar}.safetensors")
-        canvas = _canvas(settings)
-        renderer = Renderer(avatar, canvas)
-        stack.callback(renderer.close)
-        speaker: Speaker = SimulatedSpeaker() if settings.headless else SoundDeviceSpeaker(settings.output_device)
-        playback = Playback(speaker, offset_ms=settings.av_offset_ms)
-        frames = FrameQueue(int(_QUEUED_SECONDS * _FPS))
-        recorder = None
-        if settings.headless:
-            wait_for_server()  # nobody watches meanwhile, and the film begins when something happens
-        if settings.record:
-            recorder = stack.enter_context(Recorder(settings.record, canvas.size, speaker.rate))
-            playback.on_played = recorder.audio
-        stage = Stage(renderer, IdleMotion(avatar.rig, settings.seed), playback.clock, frames, _FPS, recorder=recorder)
-        stage.step()  # shaders compile now, and the film begins with a face
-        playback.open()
-        stack.callback(playback.close)
-        client = ClientThread(settings, Shared(playback, frames, stage.meter), wait_for_server, started)
-        stack.callback(client.stop)
-        client.start()
-        _render(stage, canvas, client, playback)
-    _conclude(client, settings)
+    """One session, from opening the window to the last frame. However it ends, its film and its trace are written.
+
+    Raises UserError where something cannot be had, Interrupted where somebody ends it.
+    """
+    check(settings)
+    trace = SessionTrace()
+    with interruptible() as interruption, contextlib.ExitStack() as stack:
+        stack.callback(_leave_trace, trace, settings)  # after the server's end: its memory counts, too
+        try:
+            client = _hold(settings, stack, trace, started, interruption)
+        finally:
+            interruption.closing()
+    if client.error is not None:
+        raise client.error
 
 
-@contextlib.contextmanager
-def _server(settings: Settings) -> Iterator[Callable[[], str]]:
-    """A function that waits until the server answers and gives its address: ours, or one that runs elsewhere."""
-    if settings.server is not None:
-        url = settings.server
-        yield lambda: url
-        return
-    with ServerProcess(settings) as server:
-        yield server.wait
+def _hold(
+    settings: Settings, stack: contextlib.ExitStack, trace: SessionTrace, started: float, interruption: Interruption
+) -> ClientThread:
+    """Open everything on ``stack`` and draw until the session is over."""
+    server = _server(settings)
+    stack.enter_context(server)
+    avatar = load_avatar(avatar_file(settings.avatar))
+    canvas = _canvas(settings)
+    renderer = Renderer(avatar, canvas)
+    stack.callback(renderer.close)
+    speaker: Speaker = SimulatedSpeaker() if settings.headless else SoundDeviceSpeaker(settings.output_device)
+    playback = Playback(speaker, offset_ms=settings.av_offset_ms)
+    frames = FrameQueue(int(_QUEUED_SECONDS * _FPS))
+    recorder = None
+    interruption.check()
+    if settings.headless:
+        server.wait()  # nobody watches meanwhile, and the film begins when something happens
+    if settings.record:
+        recorder = stack.enter_context(Recorder(settings.record, canvas.size, speaker.rate))
+        playback.on_played = recorder.audio
+    stage = Stage(renderer, IdleMotion(avatar.rig, settings.seed), playback.clock, frames, _FPS, recorder=recorder)
+    stage.step()  # shaders compile now, and the film begins with a face
+    playback.open()
+    stack.callback(playback.close)
+    shared = Shared(playback, frames, stage.meter, len(avatar.template), _FPS)
+    client = ClientThread(settings, shared, trace, server.wait, started)
+    stack.callback(client.stop)
+    stack.callback(server.give_up)  # if it still loads: the client thread waits for it
+    client.start()
+    interruption.check()
+    _render(stage, canvas, client, playback)
+    return client
+
+
+def _server(settings: Settings) -> ServerProcess | RemoteServer:
+    return ServerProcess(settings) if settings.server is None else RemoteServer(settings.server)
+
+
+def _leave_trace(trace: SessionTrace, settings: Settings) -> None:
+    if settings.trace and trace.engines:  # else there was no session
+        trace.write(settings.trace)
+        log.info("The trace is in %s.", settings.trace)
 
 
 def _canvas(settings: Settings) -> Canvas:
@@ -104,13 +127,12 @@ def _canvas(settings: Settings) -> Canvas:
 
 
 def _render(stage: Stage, canvas: Canvas, client: ClientThread, playback: Playback) -> None:
-    """Draw until the session is over, the user closes the window or presses Ctrl-C."""
-    with contextlib.suppress(KeyboardInterrupt):
-        while not client.over.is_set():
-            stage.captions = client.status.captions(playback.clock.now())
-            stage.step()
-            if isinstance(canvas, WindowCanvas) and _wants_to_leave(canvas):
-                return
+    """Draw until the session is over or the user closes the window."""
+    while not client.over.is_set():
+        stage.captions = client.status.captions(playback.clock.now())
+        stage.step()
+        if isinstance(canvas, WindowCanvas) and _wants_to_leave(canvas):
+            return
 
 
 def _wants_to_leave(window: WindowCanvas) -> bool:
@@ -121,14 +143,3 @@ def _wants_to_leave(window: WindowCanvas) -> bool:
         elif key == "ESCAPE":
             return True
     return window.closed
-
-
-def _conclude(client: ClientThread, settings: Settings) -> None:
-    """Write the trace, tell where the film is, pass on what went wrong."""
-    if settings.trace:
-        client.trace.write(settings.trace)
-        log.info("The trace is in %s.", settings.trace)
-    if client.error is not None:
-        raise client.error
-    if settings.record:
-        log.info("The film is in %s.", settings.record)

@@ -1,6 +1,7 @@
 """The client side of a conversation: what the user says goes to the server, what comes back to face and loudspeaker."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -148,7 +149,7 @@ class Client:
         loop = asyncio.get_running_loop()
         spoken: asyncio.Future[bool] = loop.create_future()
         played = self._playback.begin(self._turns, welcome.sample_rate)
-        played.add_done_callback(lambda done: loop.call_soon_threadsafe(_settle, spoken, done.result()))
+        played.add_done_callback(lambda done: _settle(loop, spoken, done.result()))
         turn = self._turn = ActiveTurn(self._turns, opening, welcome, spoken)
         self._on_turn(turn)
         try:
@@ -241,9 +242,15 @@ def _performance(turn: int, speech: Speech) -> list[Message]:
     ]
 
 
-def _settle(future: "asyncio.Future[bool]", value: bool) -> None:
-    if not future.done():
-        future.set_result(value)
+def _settle(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[bool]", value: bool) -> None:
+    """Set the result of a future of ``loop`` that nobody has set, from another thread."""
+
+    def settle() -> None:
+        if not future.done():
+            future.set_result(value)
+
+    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
+        loop.call_soon_threadsafe(settle)
 
 
 def _first(error: Exception) -> Exception:

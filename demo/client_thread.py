@@ -7,10 +7,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
-from demo.client import ActiveTurn, Client
+from demo.client import ActiveTurn, Client, ServerConnectionError
 from demo.frame_queue import FrameQueue
 from demo.listener import Listener, ListenerEvent, PartialText, UserSpeaking
-from demo.messages import Notice, Welcome
+from demo.messages import Notice, Welcome, WireError
 from demo.microphone import Microphone, SoundDeviceMicrophone, WavMicrophone
 from demo.models import ModelStore
 from demo.openings import Opening, overheard, performed, recorded, said, typed
@@ -35,19 +35,28 @@ class Shared:
     playback: Playback
     frames: FrameQueue
     meter: SyncMeter
+    vertices: int  # of the mesh that is drawn
+    fps: float  # of the frames in the queue
 
 
 class ClientThread:
     """Runs one session: connects to the server, listens if it has to, takes turn after turn.
 
-    ``wait_for_server`` returns the server's address once it answers. ``over`` is set when nothing more comes; ``error``
-    then says whether something went wrong.
+    ``wait_for_server`` returns the server's address once it answers. ``trace`` grows with every turn. ``over`` is set
+    when nothing more comes; ``error`` then says whether something went wrong.
     """
 
-    def __init__(self, settings: Settings, shared: Shared, wait_for_server: Callable[[], str], started: float) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        shared: Shared,
+        trace: SessionTrace,
+        wait_for_server: Callable[[], str],
+        started: float,
+    ) -> None:
         self._thread = threading.Thread(target=self._run, name="client", daemon=True)
         self.status = Status(notice="Starting …")
-        self.trace = SessionTrace()
+        self.trace = trace
         self.over = threading.Event()
         self.error: BaseException | None = None
         self._settings = settings
@@ -97,9 +106,20 @@ class ClientThread:
             )
             await client.run(url, openings, self._welcome)
             await asyncio.sleep(_REST_SECONDS)
+        except ServerConnectionError as error:
+            raise self._explained(error) from error
         finally:
             if self._listener is not None:
                 await asyncio.to_thread(self._listener.stop)
+
+    def _explained(self, error: ServerConnectionError) -> ServerConnectionError:
+        """The same for a server of our own, which has no address a user knows."""
+        if self._settings.server is not None or error.__cause__ is None or isinstance(error.__cause__, WireError):
+            return error
+        return ServerConnectionError(
+            "The server process was lost in the middle of the session; start the demo again, and look at what it "
+            "printed above if that happens anew."
+        )
 
     def _openings(self) -> Callable[[], AsyncIterator[Opening]]:
         """Where this session's turns come from; sets up the microphone if from there."""
@@ -130,6 +150,12 @@ class ClientThread:
         self._listener.start()
 
     def _welcome(self, welcome: Welcome) -> None:
+        if (welcome.vertices, welcome.fps) != (self._shared.vertices, self._shared.fps):
+            raise ServerConnectionError(
+                f"The server's face model moves {welcome.vertices} vertices {welcome.fps:g} times a second and the "
+                f"avatar {self._settings.avatar!r} needs {self._shared.vertices} and {self._shared.fps:g}; use weights "
+                "made for it (--talker), or another --avatar."
+            )
         self.trace.engines |= welcome.engines
         self.trace.cold_start_s = time.monotonic() - self._started
         self.status = replace(self.status, listening=self._listener is not None, notice="")

@@ -254,7 +254,7 @@ class WavMicrophone:
 
         Raises AudioError where it cannot be read or holds no speech.
         """
-        recording, pcm = _read(Path(path))
+        recording, pcm = read_recording(Path(path))
         with self._lock:
             self._waiting.append((recording, pcm))
 
@@ -297,8 +297,11 @@ class WavMicrophone:
         self._pcm = np.concatenate([np.zeros(_LEAD_IN, np.float32), pcm])
 
 
-def _read(path: Path) -> tuple[Recording, np.ndarray]:
-    """A recording as float32 at 16 kHz, and where in it there is speech. Raises AudioError."""
+def read_recording(path: Path) -> tuple[Recording, np.ndarray]:
+    """A recording as float32 at 16 kHz, and where in it there is speech.
+
+    Raises AudioError where it cannot be read or holds no speech.
+    """
     pcm, rate = load_audio(path, _LONGEST_SECONDS)
     resampler = Resampler(rate, RATE)
     pcm = np.concatenate([resampler.feed(pcm), resampler.finish()])

@@ -1,6 +1,7 @@
 """How turns begin: somebody asks aloud, a question was typed, a line is to be said, a recording performed."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import numpy as np
 from demo.listener import FinalText, ListenerEvent, ListenerFailed, NotUnderstood, RecordingEnded, Utterance
 from streamingtalker.audio import AudioError, load_audio
 from streamingtalker.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 class ListeningError(UserError):
@@ -111,6 +114,8 @@ async def recorded(
             opening = _opening(event)
             if opening is not None:
                 yield opening
+        if not event.attempts:
+            log.info("Nobody speaks in %s.", path)
 
 
 def _opening(event: ListenerEvent) -> Opening | None:

@@ -67,14 +67,17 @@ class Recorder:
     def close(self) -> None:
         """Finish the film. Raises RecorderError where it could not be written; a second call does nothing."""
         with self._changed:
-            self._closing = True
+            closed, self._closing = self._closing, True
             self._changed.notify()
         self._thread.join()
-        error, self._error = self._error, None
+        if closed:
+            return
+        error = self._error
         if error is not None:
             raise RecorderError(
                 f"The film {self.path} could not be written to its end ({error}); check the free space there."
             ) from error
+        log.info("The film is in %s.", self.path)
 
     def __enter__(self) -> "Recorder":
         return self

@@ -1,10 +1,11 @@
-"""The server in a process of its own, as the UI starts it."""
+"""The server as the UI has it: in a process of its own, or running elsewhere."""
 
 import contextlib
 import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from types import TracebackType
 
 from demo.server import Failed, Ready, ServerError, run_server
@@ -59,12 +60,33 @@ class ServerProcess:
             return Failed("The server process ended while starting; what it printed above says why.")
 
 
+class RemoteServer:
+    """A server somebody else runs, in place of a ServerProcess."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> "RemoteServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait(self) -> str:
+        """Its address."""
+        return self._url
+
+    def give_up(self) -> None:
+        """Nothing: it is not ours."""
+
+
 @contextlib.contextmanager
 def _without_ctrl_c() -> Iterator[None]:
     """A process started inside never sees Ctrl-C, not even while it imports: its parent decides when it ends."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # it comes with the first process, and unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

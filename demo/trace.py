@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streamingtalker.errors import UserError
+
 SPANS = (
     "endpoint",
     "stt",
@@ -21,6 +23,10 @@ SPANS = (
     "first_frame",
     "first_sample_played",
 )
+
+
+class TraceError(UserError):
+    """A report that cannot be written."""
 
 
 @dataclass
@@ -63,9 +69,14 @@ class SessionTrace:
         }
 
     def write(self, path: Path) -> None:
-        """Write the report to ``path``, making its folder."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Write the report to ``path``, making its folder. Raises TraceError."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise TraceError(
+                f"The trace {path} cannot be written ({error.strerror}); check --trace and the free space there."
+            ) from error
 
 
 def peak_rss_mb() -> float | None:

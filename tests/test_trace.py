@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from demo.trace import SPANS, SessionTrace, TurnTrace
+from demo.trace import SPANS, SessionTrace, TraceError, TurnTrace
 
 
 def test_spans_add_up_to_voice_to_voice():
@@ -35,3 +35,9 @@ def test_the_file_has_the_promised_form(tmp_path):
         "spans_ms",
         "av_offset_ms",
     }
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TraceError, match=r"x\.json cannot be written"):
+        SessionTrace().write(tmp_path / "file" / "x.json")

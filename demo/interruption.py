@@ -1,0 +1,62 @@
+"""Ctrl-C and its relatives: what they end is ended in good order."""
+
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody wants the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.status = 128 + number  # the shell's convention
+
+
+class Interruption:
+    """What has come so far."""
+
+    def __init__(self) -> None:
+        self._came: Interrupted | None = None
+        self._closing = False
+
+    def check(self) -> None:
+        """Raise an Interrupted that got lost: some libraries catch everything."""
+        if self._came is not None:
+            raise self._came
+
+    def closing(self) -> None:
+        """The program closes, for this or another reason: from now on nothing is raised.
+
+        The first signal is only answered, the next one ends the program at once.
+        """
+        self._closing = True
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """The signal handler."""
+        if not self._closing:
+            self._came = Interrupted(number)
+            raise self._came
+        log.info("Closing; once more ends at once and may lose the film.")
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Inside, Ctrl-C, SIGTERM and a terminal that closes raise Interrupted. For the main thread."""
+    interruption = Interruption()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}  # as under nohup
+    for number in before:
+        signal.signal(number, interruption.handle)
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

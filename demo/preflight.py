@@ -1,0 +1,57 @@
+"""What can be found wrong before anything is loaded: files that do not serve, places where nothing can be written."""
+
+from pathlib import Path
+
+from demo.microphone import read_recording
+from demo.openings import load_speech
+from demo.settings import Settings, SettingsError
+from demo.speech_text import speakable
+from streamingtalker.checkpoint import read_tensors
+from streamingtalker.topology import AVATARS
+
+
+def check(settings: Settings) -> None:
+    """Raise UserError for the first thing in ``settings`` with which a session would fail later."""
+    _check_script(settings)
+    for option, path in (("--record", settings.record), ("--trace", settings.trace)):
+        if path is not None:
+            _check_place(option, path)
+    avatar_file(settings.avatar)
+    if settings.server is None:
+        read_tensors(settings.talker, kind="talker")
+    elif not settings.server.startswith(("ws://", "wss://")):
+        raise SettingsError(f"--server is {settings.server!r}; give an address like ws://HOST:8765.")
+
+
+def avatar_file(name: str) -> Path:
+    """The file of the avatar called ``name``. Raises SettingsError naming those there are."""
+    known = {path.stem: path for path in sorted(AVATARS.glob("*.safetensors"))}
+    if name not in known:
+        raise SettingsError(f"There is no avatar {name!r}, only {', '.join(known)}; choose one with --avatar.")
+    return known[name]
+
+
+def _check_script(settings: Settings) -> None:
+    """What the user is to say, where that is written down, can be said and heard."""
+    for path in settings.question:
+        read_recording(path)
+    if settings.speech is not None:
+        load_speech(settings.speech)
+    if settings.say is not None and not speakable(settings.say, settings.lang):
+        raise SettingsError("--say holds nothing that can be spoken; give it words.")
+    if not all(question.strip() for question in settings.text):
+        raise SettingsError("--text holds an empty question; give it words.")
+
+
+def _check_place(option: str, path: Path) -> None:
+    """A file can be written at ``path``; its folder is made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = not path.exists()
+        path.open("ab").close()
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"{option} {path} cannot be written ({error.strerror or error}); choose another place."
+        ) from error

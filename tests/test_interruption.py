@@ -1,0 +1,57 @@
+"""Signals end a program once, in good order, and are heard even where a library swallows exceptions."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from demo.interruption import Interrupted, interruptible
+
+
+def test_a_signal_raises_with_its_exit_status():
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        with pytest.raises(Interrupted) as interrupted, interruptible():
+            os.kill(os.getpid(), number)
+        assert interrupted.value.status == status
+
+
+def test_one_that_a_library_swallowed_is_raised_again():
+    with pytest.raises(Interrupted), interruptible() as interruption:
+        interruption.check()  # nothing has come
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        interruption.check()
+
+
+def test_closing_is_not_disturbed_and_the_handlers_come_back(caplog):
+    before = signal.getsignal(signal.SIGINT)
+    with caplog.at_level("INFO"), interruptible() as interruption:
+        interruption.closing()
+        os.kill(os.getpid(), signal.SIGINT)
+    assert "once more ends at once" in caplog.text
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_third_signal_ends_a_closing_that_hangs():
+    program = (
+        "import os, signal\n"
+        "from demo.interruption import interruptible\n"
+        "with interruptible() as interruption:\n"
+        "    interruption.closing()\n"
+        "    for _ in range(2):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('still here')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGTERM and "still here" not in done.stdout
+
+
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

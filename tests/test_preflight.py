@@ -1,0 +1,73 @@
+"""What is refused before anything is loaded, and that nothing is left behind by looking."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from demo.preflight import avatar_file, check
+from demo.settings import Settings
+from demo.surroundings import bundled_questions
+from streamingtalker.checkpoint import write_tensors
+from streamingtalker.errors import UserError
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    """Settings that pass."""
+    weights = tmp_path / "weights.safetensors"
+    write_tensors(weights, {"x": np.zeros(3, np.float32)}, "talker", {})
+    return Settings(talker=weights)
+
+
+def test_what_is_fine_passes_and_leaves_nothing_but_folders(settings, tmp_path):
+    film = tmp_path / "new" / "film.mp4"
+    check(replace(settings, question=bundled_questions(), record=film, say="Hello.", text=("Hi?",)))
+    assert film.parent.is_dir() and not film.exists()
+
+
+def test_a_film_that_is_there_is_not_touched(settings, tmp_path):
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"old")
+    check(replace(settings, record=film))
+    assert film.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"question": (Path("gone.wav"),)}, r"gone\.wav does not exist"),
+        ({"speech": Path("gone.wav")}, r"gone\.wav does not exist"),
+        ({"say": "🎉"}, "--say holds nothing that can be spoken"),
+        ({"text": ("Hi?", " ")}, "--text holds an empty question"),
+        ({"record": Path("/")}, "--record / cannot be written"),
+        ({"trace": Path(__file__) / "x.json"}, "--trace .* cannot be written"),
+        ({"avatar": "nobody"}, "There is no avatar 'nobody', only .*maya"),
+        ({"talker": Path("gone.safetensors")}, r"gone\.safetensors does not exist"),
+        ({"server": "127.0.0.1:8765"}, "give an address like ws://"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_each_mistake_is_one_sentence(settings, changes, said):
+    with pytest.raises(UserError, match=said):
+        check(replace(settings, **changes))
+
+
+def test_a_silent_question_is_refused_and_a_silent_performance_is_not(settings, tmp_path):
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(16_000, np.float32), 16_000)
+    check(replace(settings, speech=path))
+    with pytest.raises(UserError, match="only silence"):
+        check(replace(settings, question=(path,)))
+
+
+def test_the_weights_do_not_matter_where_another_machine_has_them():
+    check(Settings(talker=Path("gone.safetensors"), server="ws://127.0.0.1:1"))
+
+
+def test_an_avatar_is_named_not_addressed():
+    assert avatar_file("maya").is_file()
+    with pytest.raises(UserError):
+        avatar_file("../avatars/maya")
