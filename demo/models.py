@@ -345,9 +345,11 @@ def main(arguments: list[str] | None = None, store: ModelStore | None = None) ->
     store = store or ModelStore()
     parser = argparse.ArgumentParser(prog="python -m demo.models", description="Fetch and check the offline models.")
     parser.add_argument(
-        "name", nargs="*", choices=[[], *store.models], help=f"of {', '.join(store.models)}; if none, all for English"
+        "name", nargs="*", metavar="NAME", help=f"of {', '.join(store.models)}; if none, all for English"
     )
     named = parser.parse_args(arguments).name
+    if unknown := [name for name in named if name not in store.models]:
+        parser.error(f"there is no model {unknown[0]!r}, only {', '.join(store.models)}")
     wanted = named or [name for name in store.models if name not in OTHER_LANGUAGES]
     for error in fetch_all(store, wanted):
         print(error, file=sys.stderr)

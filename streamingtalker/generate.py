@@ -59,13 +59,18 @@ def _at_model_rate(pcm: np.ndarray, rate: int) -> Iterator[np.ndarray]:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m streamingtalker.generate", description=__doc__)
-    parser.add_argument("speech", type=Path, help="WAV, FLAC or MP3, any rate")
-    parser.add_argument("--out", type=Path, required=True, metavar="MOTION.npz")
-    parser.add_argument("--checkpoint", type=Path, default=DEFAULT_WEIGHTS, metavar="FILE")
+    parser = argparse.ArgumentParser(
+        prog="python -m streamingtalker.generate",
+        description="Let a face speak a recording: the motion of its mesh, frame by frame, as a NumPy archive.",
+    )
+    parser.add_argument("speech", type=Path, help="WAV, FLAC or MP3, any rate", metavar="SPEECH.wav")
+    parser.add_argument("--out", type=Path, required=True, help="where the motion goes", metavar="MOTION.npz")
+    parser.add_argument(
+        "--checkpoint", type=Path, default=DEFAULT_WEIGHTS, help="weights, if not the default ones", metavar="FILE"
+    )
     parser.add_argument("--identity", type=int, default=0, help="speaking style, counted from 0", metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the face's variation", metavar="N")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     return parser.parse_args(argv)
 
 

@@ -1,12 +1,14 @@
 """A face mesh the model can speak with: its rest shape, its triangles and the regions metrics look at."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamingtalker.checkpoint import read_tensors
+from streamingtalker.checkpoint import CheckpointError, read_tensors
 
 AVATARS = Path(__file__).resolve().parent.parent / "assets" / "avatars"
 DEFAULT_AVATAR = AVATARS / "maya.safetensors"
@@ -52,18 +54,30 @@ class Rig:
 def load_rig(path: str | Path = DEFAULT_AVATAR) -> Rig:
     """The rig baked into an avatar file. Raises CheckpointError where the file cannot serve."""
     tensors, metadata = read_tensors(path, kind="avatar")
-    return Rig(
-        topology=_topology(tensors, metadata),
-        shape_names=tuple(metadata["shape_names"]),
-        shapes=tensors["rig/shapes"].astype(np.float32),
-        eyes=(tensors["rig/eye_left"], tensors["rig/eye_right"]),
-        pivots=tensors["rig/pivots"].astype(np.float32),
-    )
+    with _complete(path):
+        return Rig(
+            topology=_topology(tensors, metadata),
+            shape_names=tuple(metadata["shape_names"]),
+            shapes=tensors["rig/shapes"].astype(np.float32),
+            eyes=(tensors["rig/eye_left"], tensors["rig/eye_right"]),
+            pivots=tensors["rig/pivots"].astype(np.float32),
+        )
 
 
 def load_topology(path: str | Path = DEFAULT_AVATAR) -> Topology:
     """The mesh of an avatar file, without its rig. Raises CheckpointError where the file cannot serve."""
-    return _topology(*read_tensors(path, kind="avatar"))
+    tensors, metadata = read_tensors(path, kind="avatar")
+    with _complete(path):
+        return _topology(tensors, metadata)
+
+
+@contextlib.contextmanager
+def _complete(path: str | Path) -> Iterator[None]:
+    """What the file lacks is told as a CheckpointError."""
+    try:
+        yield
+    except KeyError as error:
+        raise CheckpointError(f"{path} lacks {error}; restore or bake it again.") from error
 
 
 def _topology(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Topology:

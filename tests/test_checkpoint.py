@@ -7,6 +7,7 @@ import torch
 from streamingtalker.checkpoint import CheckpointError, load_talker, read_tensors, save_talker, write_tensors
 from streamingtalker.config import ConfigError
 from streamingtalker.streamer import FaceStreamer
+from streamingtalker.topology import load_rig, load_topology
 from tests.conftest import fake_recogniser
 
 
@@ -60,6 +61,23 @@ def test_damaged_files_are_named(saved, content):
     saved.write_bytes(content or saved.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="damaged"):
         load_talker(saved)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_a_single_flipped_bit_is_found(saved, place):
+    data = bytearray(saved.read_bytes())
+    header = 8 + int.from_bytes(data[:8], "little")
+    data[header + int(place * (len(data) - header))] ^= 1
+    saved.write_bytes(data)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_talker(saved)
+
+
+def test_an_avatar_that_lacks_something_is_named(tmp_path):
+    write_tensors(tmp_path / "face.safetensors", {"a": np.zeros(1)}, "avatar", {"name": "nobody"})
+    for load in (load_rig, load_topology):
+        with pytest.raises(CheckpointError, match=r"face\.safetensors lacks"):
+            load(tmp_path / "face.safetensors")
 
 
 def test_missing_files_foreign_kinds_and_devices(saved, tmp_path):
