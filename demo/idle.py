@@ -14,6 +14,7 @@ from streamingtalker.topology import Rig
 
 _CLOSING, _CLOSED, _OPENING = 0.075, 0.025, 0.15  # seconds of a blink
 _BLINK_EVERY = (2.0, 6.0)  # seconds between blinks
+_LIDS_REST = 0.07  # how far lids hang while the eyes are open: wholly open ones stare
 _DOUBLE = 0.15  # share of blinks followed at once by another
 _LOOK_EVERY = (0.7, 3.2)  # seconds between glances
 _SACCADE = 0.045  # seconds an eye takes to jump
@@ -54,8 +55,8 @@ class IdleMotion:
         offsets += np.float32(_SMILE * (1 - speaking)) * self._smile
         lids = self._lids_down if pitch < 0 else self._lids_up
         offsets += np.float32(min(abs(pitch) / _LID_LIMIT, 1.0)) * lids
-        if blink := max(0.0, self.blink(seconds) - self._closed(speech)):
-            offsets += np.float32(blink) * self._lids
+        closed = _LIDS_REST + (1 - _LIDS_REST) * self.blink(seconds)
+        offsets += np.float32(max(0.0, closed - self._closed(speech))) * self._lids
         vertices = self.template + offsets
         self._turn_eyes(vertices, yaw, pitch)
         return self._bend(vertices, seconds, speaking) - self.template

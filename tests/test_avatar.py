@@ -87,7 +87,8 @@ def test_mouth_close_closes_an_open_jaw(maya: Avatar, opening: float):
 def test_lower_teeth_and_tongue_follow_the_jaw(maya: Avatar):
     rest, open_ = maya.surface(maya.template), maya.surface(pose(maya, jawOpen=1.0))
     for name in ("teeth_lower", "gums_lower", "tongue"):
-        assert (open_ - rest)[part(maya, name), 1].mean() < -12 * MM, name
+        front = rest[part(maya, name), 2] > np.median(rest[part(maya, name), 2])  # the tongue's root stays
+        assert (open_ - rest)[part(maya, name), 1][front].mean() < -12 * MM, name
     for name in ("teeth_upper", "hair", "eye_left", "top"):
         assert np.abs(open_ - rest)[part(maya, name)].max() < 0.1 * MM, name
 
@@ -168,7 +169,15 @@ def test_parts_cover_the_surface_once(maya: Avatar):
     for entry in maya.parts:
         corners = maya.faces[slice(*entry.faces)]
         assert corners.min() >= entry.vertices[0] and corners.max() < entry.vertices[1], entry.name
-    assert len(maya.colors) < 45_000  # software OpenGL must keep up
+
+
+def test_drawing_is_cheap_enough_for_software_opengl(maya: Avatar):
+    assert len(maya.faces) <= 45_000
+    assert len(maya.colors) <= 27_000
+
+
+def test_what_is_drawn_is_used(maya: Avatar):
+    assert np.array_equal(np.unique(maya.faces), np.arange(len(maya.colors)))
 
 
 def test_credits_name_the_sources(maya: Avatar):

@@ -3,13 +3,14 @@
 import gzip
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sparse
 
-from streamingtalker.bake import avatar, drawn, identity, makehuman, parts, regions
+from streamingtalker.bake import avatar, drawn, hidden, identity, makehuman, parts, regions
 from streamingtalker.bake.makehuman import BakeError, BaseMesh, Library
 from streamingtalker.bake.paint import smoothstep
 from streamingtalker.bake.shading import discs_of, occlusion
@@ -163,6 +164,56 @@ def test_subdivision_rounds_a_cube():
     moved = refined.matrix @ cube
     assert np.allclose(np.abs(moved[:8]), 5 / 9)  # the classic first step of Catmull–Clark
     assert np.ptp(np.linalg.norm(moved, axis=1)) < 0.1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_partly_subdivided_surfaces_do_not_gape(seed: int):
+    """Inside, every edge has a triangle on either side, however fine and coarse quads lie side by side."""
+    positions, quads = grid(7, 6)
+    refined = catmull_clark(quads, len(positions))
+    split = np.random.default_rng(seed).random(len(quads)) < 0.5
+    triangles = refined.triangles(split)
+    moved = refined.matrix @ positions
+    a, b, c = (moved[triangles[:, corner]] for corner in range(3))
+    area = np.cross(b - a, c - a)[:, 2] / 2
+    assert (area > 0.01).all()
+    edges, uses = edge_uses(triangles)
+    rim, rim_uses = edge_uses(drawn.triangulated(refined.quads))
+    assert np.isin(edges[uses == 1], rim[rim_uses == 1]).all() and uses.max() == 2
+
+
+def edge_uses(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All edges [E, 2] and how many triangles each has."""
+    sides = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    return np.unique(np.sort(sides, axis=1), axis=0, return_counts=True)
+
+
+def test_coarse_where_nothing_bends():
+    positions, quads = grid(6, 6)
+    refined = catmull_clark(quads, 36)
+    bent = refined.matrix @ (positions + [0, 0, 0.5] * (positions[:, :1] > 4))
+    fineness = refined.fineness(bent).reshape(5, 5)
+    assert np.allclose(fineness[1:-1, 1:3], 0) and (fineness[1:-1, 3:] > 0.01).all()
+
+
+def sheet(name: str, z: float, size: float, loose: bool = False) -> drawn.Drawn:
+    """A square of ``size`` metres towards the camera, in 4 by 4 quads."""
+    positions, quads = grid(5, 5)
+    points = (positions / 4 - 0.5) * size + [0, 0, 0.5 * size + z]
+    weights = np.column_stack([1 - points.sum(axis=1), points])
+    return drawn.Drawn(name, sparse.csr_matrix(weights), drawn.triangulated(quads), np.zeros((25, 3)), loose=loose)
+
+
+CORNERS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])  # a mesh of four vertices
+
+
+@pytest.mark.parametrize(("loose", "left"), [(False, 0), (True, 32)])
+def test_only_what_something_firm_hides_is_dropped(loose: bool, left: int):
+    """A small sheet 1 cm behind a large one goes, unless the large one is full of slits; a back goes in any case."""
+    front, behind = sheet("front", 0.01, 0.4, loose), sheet("behind", 0.0, 0.04)
+    back = replace(sheet("back", 0.1, 0.04), triangles=behind.triangles[:, ::-1])
+    kept = hidden.visible([front, behind, back], [CORNERS])
+    assert [len(part.triangles) for part in kept] == [32, left, 0]
 
 
 def test_anchored_points_follow_any_affine_motion():

@@ -1,6 +1,7 @@
 """Small movements of a face at rest: natural in number and size, the same for the same seed."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,18 @@ def test_blinks_come_every_few_seconds_and_close_the_eyes(idle):
     assert pauses.min() > 0.25 and pauses.max() < 6.5
     assert closed.max() == pytest.approx(1.0, abs=0.02) and closed.min() == 0
     assert (closed > 0.1).mean() < 0.2
+
+
+@pytest.mark.parametrize("speaking", [0.0, 1.0])
+def test_open_eyes_do_not_stare_and_blinks_still_close_them_once(rig, idle, speaking):
+    """The lid's own part of the motion: against a rig that cannot blink, everything else is the same."""
+    kept = [index for index, name in enumerate(rig.shape_names) if not name.startswith("eyeBlink")]
+    lidless = IdleMotion(replace(rig, shapes=rig.shapes[kept], shape_names=tuple(rig.shape_names[i] for i in kept)), 3)
+    times = np.arange(0, 20, 0.05)
+    blinks = np.array([idle.blink(t) for t in times])
+    gaps = [lid_gap(rig, idle.offsets(t, speaking) - lidless.offsets(t, speaking)) for t in times]
+    lowered = np.array([down / whole for down, whole in gaps])
+    np.testing.assert_allclose(lowered, 0.07 + 0.93 * blinks, atol=0.03)
 
 
 def test_the_gaze_stays_near_and_is_calmer_while_speaking(idle):

@@ -1,6 +1,6 @@
 """Parts of the drawn surface: every drawn vertex is a weighted mean of vertices of the talking mesh."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +26,13 @@ class Drawn:
     triangles: np.ndarray  # int32 [F, 3] over this part's own vertices, counter-clockwise seen from outside
     colors: np.ndarray  # float64 [r, 3] sRGB in [0, 1]
     material: Material = Material()
+    loose: bool = False  # full of slits: hides nothing for sure
+
+    def only(self, kept: np.ndarray) -> "Drawn":
+        """The part with those of its triangles that ``kept`` bool [F] names, and the vertices they use."""
+        used, renumbered = np.unique(self.triangles[kept], return_inverse=True)
+        faces = renumbered.reshape(-1, 3).astype(np.int32)
+        return replace(self, matrix=self.matrix[used], triangles=faces, colors=self.colors[used])
 
 
 class Anchors:
@@ -68,6 +75,12 @@ def grid_triangles(rows: int, columns: int, closed: bool = False) -> np.ndarray:
     beside = (np.arange(rows - 1)[:, None] * columns + (across[None] + 1) % columns).ravel()
     quads = np.stack([corner, corner + columns, beside + columns, beside], axis=1)
     return triangulated(quads)
+
+
+def with_area(positions: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The triangles that are no mere lines or points, as they are at the poles of a grid."""
+    a, b, c = (positions[triangles[:, corner]] for corner in range(3))
+    return triangles[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12]
 
 
 def normals(positions: np.ndarray, triangles: np.ndarray) -> np.ndarray:

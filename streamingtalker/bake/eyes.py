@@ -7,7 +7,7 @@ from streamingtalker.bake.drawn import Anchors, Drawn, Material
 from streamingtalker.bake.paint import blend, smoothstep
 from streamingtalker.bake.rig import BakedRig
 
-SEGMENTS = 48
+SEGMENTS = 36
 RINGS = np.array([0, 3, 5.5, 7.5, 8.6, 9.6, 11, 13, 15, 17, 19, 20.8, 22, 23, 24, 25.5, 28, 32, 37, 43, 50, 60, 72, 88])
 GLINT = (13.0, 118.0, 0.00085)  # degrees off the line of sight, degrees round it, radius in metres
 CORNEA = 0.0005  # metres by which the cornea bulges

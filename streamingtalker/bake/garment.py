@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sparse
 
-from streamingtalker.bake import drawn
+from streamingtalker.bake import drawn, skin
 from streamingtalker.bake.drawn import Anchors, Drawn, Material
 from streamingtalker.bake.paint import smoothstep
 from streamingtalker.bake.rig import BakedRig
@@ -18,7 +18,7 @@ SHOULDER = 0.105  # metres from the middle; the arms begin further out
 CUT = -0.217  # where the bust ends
 SKIRT, SKIRT_STEPS = 0.11, 6  # metres of cloth below it, and their rows
 CHEST = -0.20  # below this the head does not reach
-HEM_STEPS, HEM_SIDES = 120, 8
+HEM_STEPS, HEM_SIDES = 100, 6
 
 
 def below_neckline(positions: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def part(rig: BakedRig, surface: Surface) -> Drawn:
     moved = surface.normals * (0.0012 + 0.0042 * smoothstep(0.0, 0.03, depth))[:, None]
     moved += _arms_lowered(surface.positions)
     carried = sparse.hstack([surface.matrix, sparse.csr_matrix(surface.positions)]) + _moved(chest, moved)
-    rows, faces = drawn.clip(carried.tocsr(), surface.triangles, depth)
+    rows, faces = drawn.clip(carried.tocsr(), surface.refined.triangles(skin.curved(surface)), depth)
     rows, faces = drawn.clip(rows, faces, rows[:, -2].toarray().ravel() - CUT)
     rows, faces = _lengthened(rows, faces, chest)
     cloth, positions = rows[:, :-3].tocsr(), rows[:, -3:].toarray()

@@ -17,7 +17,8 @@ DARK, BROWN, SHEEN = (0.085, 0.052, 0.038), (0.305, 0.175, 0.105), (0.56, 0.36, 
 FINE, SMOOTHINGS = 61, 40
 OVER = 0.58  # share of a strand that lies on the skull; the rest hangs
 SHEET = (36, 18)  # strands and cross-sections of the inner layer on each side
-STEPS, LOCKS = 16, 140  # cross-sections of a lock, locks on each side
+LOCKS = 140  # on each side
+SECTIONS = (0, 0.09, 0.18, 0.27, 0.36, 0.45, 0.54, 0.63, 0.73, 0.85, 1)  # of a lock; few where it hangs
 
 
 Mesh = tuple[np.ndarray, np.ndarray, np.ndarray]  # points [n, 3], triangles [f, 3], colours [n, 3]
@@ -65,11 +66,11 @@ def _joined(name: str, meshes: list[Mesh], still: Anchors, roughness: float) -> 
     points = np.concatenate([points for points, _, _ in meshes])
     triangles = np.concatenate([faces + start for (_, faces, _), start in zip(meshes, starts, strict=False)])
     colors = np.concatenate([color for _, _, color in meshes])
-    a, b, c = (points[triangles[:, corner]] for corner in range(3))
-    solid = np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12  # at the crown many strands share one root
-    used, local = np.unique(triangles[solid], return_inverse=True)
+    solid = drawn.with_area(points, triangles)  # at the crown many strands share one root
+    used, local = np.unique(solid, return_inverse=True)
     faces = local.reshape(-1, 3).astype(np.int32)
-    return Drawn(name, still.points(points[used]), faces, colors[used], Material(roughness, double_sided=True))
+    material = Material(roughness, double_sided=True)
+    return Drawn(name, still.points(points[used]), faces, colors[used], material, loose=name == "hair")
 
 
 def _path(skull: Skull, strand: Strand, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,8 +118,8 @@ def _over_the_skull(strand: Strand, over: np.ndarray) -> np.ndarray:
 def curtain(skull: Skull, side: float) -> tuple[np.ndarray, np.ndarray]:
     """The inner layer of one side as points [n, 3] and quads: one continuous surface under the locks."""
     at, origins = np.linspace(0, 1.0, SHEET[1]), np.linspace(0.0, 1.5, SHEET[0])
-    tips = TIP + 0.004 - 0.010 * smoothstep(0.1, 0.6, origins) + 0.004 * (np.arange(SHEET[0]) % 2)
-    strands = [Strand(side, origin, 0.38, tip) for origin, tip in zip(origins, tips, strict=True)]
+    tips = TIP - 0.002 - 0.006 * smoothstep(0.1, 0.6, origins) + 0.002 * (np.arange(SHEET[0]) % 2)
+    strands = [Strand(side, origin, 0.28, tip) for origin, tip in zip(origins, tips, strict=True)]
     points = np.concatenate([_path(skull, strand, at)[0] for strand in strands])
     corner = (np.arange(SHEET[0] - 1)[:, None] * SHEET[1] + np.arange(SHEET[1] - 1)[None]).ravel()
     quads = np.stack([corner, corner + SHEET[1], corner + SHEET[1] + 1, corner + 1], axis=1)
@@ -137,17 +138,17 @@ def _lock(skull: Skull, side: float, index: int) -> Mesh:
     origin = 1.5 * (index + 0.5) / LOCKS
     broad = index % 3 == 0  # every third lock is broad and lies below its neighbours
     height = 0.72 + 0.12 * chance[0] if broad else 0.88 + 0.50 * chance[0]
-    strand = Strand(side, origin, height, TIP + 0.020 * (chance[1] - 0.6), 6.28 * chance[2])
-    at = np.linspace(0.0, 1.0, STEPS)
+    strand = Strand(side, origin, height, TIP + 0.011 * (chance[1] - 0.6), 6.28 * chance[2])
+    at = np.array(SECTIONS)
     points, outward = _path(skull, strand, at)
-    tangent = np.gradient(points, axis=0)
+    tangent = np.gradient(points, at, axis=0)
     across = np.cross(tangent, outward)
     across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
-    width = (0.0024 + 0.0036 * smoothstep(0.0, 0.35, at)) * (1 - 0.82 * smoothstep(0.76, 1.0, at))
+    width = (0.0024 + 0.0036 * smoothstep(0.0, 0.35, at)) * (1 - 0.66 * smoothstep(0.84, 1.0, at))
     width *= 1.25 if broad else 0.45 + 0.45 * chance[3]
     raised = 0.34 * width[:, None] * outward
     grid = np.stack([points - across * width[:, None], points + raised, points + across * width[:, None]], axis=1)
-    return grid.reshape(-1, 3), drawn.grid_triangles(STEPS, 3)[:, ::-1], _lock_colors(at, chance)
+    return grid.reshape(-1, 3), drawn.grid_triangles(len(at), 3)[:, ::-1], _lock_colors(at, chance)
 
 
 def _lock_colors(at: np.ndarray, chance: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from streamingtalker.bake import eyes, garment, hair, lashes_and_brows, mouth, shading, skin
+from streamingtalker.bake import eyes, garment, hair, hidden, lashes_and_brows, mouth, shading, skin
 from streamingtalker.bake.drawn import Anchors, Drawn
 from streamingtalker.bake.makehuman import BaseMesh
 from streamingtalker.bake.rig import BakedRig
@@ -18,9 +18,10 @@ def parts(base: BaseMesh, rig: BakedRig) -> list[Drawn]:
     under_cloth = garment.below_neckline(surface.positions) - garment.OVERLAP
     under_hair = np.where(surface.positions[:, 1] > 0, skin.above_hairline(surface.positions), -1) - SCALP_MARGIN
     inside = surface.matrix @ skin.mouth_depth(base, rig).astype(float) > 1.2
-    bare = skin.parts(surface, colors, -np.maximum(under_cloth, under_hair), inside)
+    triangles = surface.refined.triangles(skin.detailed(rig, surface, colors))
+    bare = skin.parts(surface, triangles, colors, -np.maximum(under_cloth, under_hair), inside)
     face = [*bare, *eyes.parts(rig), *mouth.parts(rig), *lashes_and_brows.parts(base, rig, surface, still)]
-    return [*face, *hair.parts(surface, still), garment.part(rig, surface)]
+    return hidden.without_hidden([*face, *hair.parts(surface, still), garment.part(rig, surface)], rig)
 
 
 def _shade(rig: BakedRig, surface: skin.Surface) -> np.ndarray:

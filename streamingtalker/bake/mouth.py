@@ -11,6 +11,7 @@ from streamingtalker.bake.subdivision import catmull_clark
 
 ENAMEL, GUM, TONGUE = (0.90, 0.87, 0.805), (0.62, 0.30, 0.30), (0.66, 0.33, 0.33)
 TONGUE_REACH = 1.3  # how much further the drawn tongue moves within the jaw than the rig's
+COARSE_TONGUE = 0.0003  # metres that an unsubdivided quad of it may be off by
 # Width, height and depth in millimetres from the middle outwards.
 UPPER = ((8.4, 10.0, 6), (6.6, 9.0, 6), (7.4, 9.8, 7), (6.8, 8.4, 8), (6.6, 8.0, 8), (9.5, 7.5, 10))
 LOWER = ((5.4, 8.6, 5.5), (5.8, 8.6, 6), (6.6, 9.0, 7), (6.8, 8.2, 7.5), (6.8, 7.8, 8), (10.0, 7.2, 10))
@@ -85,7 +86,7 @@ def _tooth(width: float, height: float, depth: float) -> tuple[np.ndarray, np.nd
     x = bulge * power(np.cos(u), 0.5) * (1 - 0.05 * np.maximum(y, 0))
     z = bulge * power(np.sin(u), 0.7) * slim
     points = np.column_stack([x * width * 0.505, y * height / 2, z * depth / 2])
-    return points, drawn.grid_triangles(7, 10, closed=True)
+    return points, drawn.with_area(points, drawn.grid_triangles(7, 10, closed=True))
 
 
 def _enamel(tooth: np.ndarray, height: float, outward: np.ndarray) -> np.ndarray:
@@ -121,4 +122,5 @@ def _tongue(rig: BakedRig) -> Drawn:
     matrix = (1 + TONGUE_REACH) * (refined.matrix @ pick) - TONGUE_REACH * jaw.points(positions)
     behind_teeth = np.column_stack([np.zeros_like(depth), -0.0035 * depth**2, -0.010 * depth])
     matrix = matrix + jaw.vectors(behind_teeth)
-    return Drawn("tongue", matrix.tocsr(), drawn.triangulated(refined.quads), colors, Material(0.35))
+    triangles = refined.triangles(refined.fineness(positions) > COARSE_TONGUE)
+    return Drawn("tongue", matrix.tocsr(), triangles, colors, Material(0.35))

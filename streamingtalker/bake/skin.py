@@ -1,4 +1,4 @@
-"""The skin: subdivided once, cut where the garment begins and painted vertex by vertex."""
+"""The skin: subdivided where that shows, cut where the garment begins and painted vertex by vertex."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from streamingtalker.bake.drawn import Drawn, Material
 from streamingtalker.bake.makehuman import BaseMesh
 from streamingtalker.bake.paint import blend, mottle, smoothstep, spot
 from streamingtalker.bake.rig import BakedRig
-from streamingtalker.bake.subdivision import catmull_clark
+from streamingtalker.bake.subdivision import Refined, catmull_clark
 
 TONE = (0.940, 0.785, 0.700)
 BLUSH = (0.85, 0.46, 0.41)
@@ -23,6 +23,8 @@ BROW_SHADE = (0.46, 0.325, 0.26)
 SCALP = (0.14, 0.09, 0.065)
 # Of the upper and the lower lip on each loop in regions.LIP_LOOPS.
 LIP_REDNESS = ((0.08, 0.60), (0.75, 0.95), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1))
+# What an unsubdivided quad may be off by: metres at rest and at any shape's full weight, normal, colour.
+COARSE_SHAPE, COARSE_MOTION, COARSE_NORMAL, COARSE_COLOR = 0.00025, 0.0008, 0.06, 0.025
 
 # Hairline: degrees from straight ahead -> height above the origin in metres.
 HAIRLINE = ((0, 0.098), (30, 0.094), (50, 0.080), (66, 0.060), (78, 0.030), (100, 0.012), (140, -0.010), (180, -0.028))
@@ -33,10 +35,9 @@ class Surface:
     """The whole subdivided skin at rest, before anything is cut away."""
 
     matrix: sparse.csr_matrix  # [r, V]
-    triangles: np.ndarray  # int32 [F, 3]
     positions: np.ndarray  # float64 [r, 3]
     normals: np.ndarray  # float64 [r, 3]
-    cage: sparse.csr_matrix  # [r, number of skin vertices of the talking mesh]
+    refined: Refined  # the subdivision of the skin's own vertices
 
 
 def subdivided(rig: BakedRig) -> Surface:
@@ -46,9 +47,20 @@ def subdivided(rig: BakedRig) -> Surface:
     pick = sparse.coo_matrix((np.ones(len(members)), (np.arange(len(members)), members)), (len(members), rig.mesh.size))
     triangles = drawn.triangulated(refined.quads)
     positions = refined.matrix @ rig.template[members]
-    return Surface(
-        (refined.matrix @ pick).tocsr(), triangles, positions, drawn.normals(positions, triangles), refined.matrix
-    )
+    return Surface((refined.matrix @ pick).tocsr(), positions, drawn.normals(positions, triangles), refined)
+
+
+def detailed(rig: BakedRig, surface: Surface, colors: np.ndarray) -> np.ndarray:
+    """bool [Q]: which quads of the skin would look or move otherwise if they were not subdivided."""
+    motion = np.max([surface.refined.fineness(surface.matrix @ shape) for shape in rig.shapes], axis=0)
+    color = surface.refined.fineness(colors)
+    return curved(surface) | (motion > COARSE_MOTION) | (color > COARSE_COLOR)
+
+
+def curved(surface: Surface) -> np.ndarray:
+    """bool [Q]: which quads of the skin would not look smooth if they were not subdivided."""
+    fineness = surface.refined.fineness
+    return (fineness(surface.positions) > COARSE_SHAPE) | (fineness(surface.normals) > COARSE_NORMAL)
 
 
 def above_hairline(positions: np.ndarray) -> np.ndarray:
@@ -109,23 +121,27 @@ def _mouth(base: BaseMesh, rig: BakedRig, surface: Surface, colors: np.ndarray) 
         redness[loop.upper], redness[loop.lower[1:-1]] = strength
     depth = mouth_depth(base, rig)
     redness[depth > 0] = 1.0
-    behind = surface.cage @ depth[members].astype(float)
-    colors = blend(colors, LIPS, 0.92 * (surface.cage @ redness[members]))
-    seam = surface.cage @ np.isin(members, np.concatenate([chain for s in rig.seals for chain in (s.upper, s.lower)]))
+    behind = surface.refined.matrix @ depth[members].astype(float)
+    colors = blend(colors, LIPS, 0.92 * (surface.refined.matrix @ redness[members]))
+    seam = surface.refined.matrix @ np.isin(
+        members, np.concatenate([chain for s in rig.seals for chain in (s.upper, s.lower)])
+    )
     colors = blend(colors, (0.46, 0.17, 0.18), 0.75 * seam)
     colors = blend(colors, WET, smoothstep(0.3, 2.2, behind))
     return blend(colors, THROAT, smoothstep(1.6, 4.5, behind))
 
 
-def parts(surface: Surface, colors: np.ndarray, visible: np.ndarray, inside: np.ndarray) -> list[Drawn]:
+def parts(
+    surface: Surface, triangles: np.ndarray, colors: np.ndarray, visible: np.ndarray, inside: np.ndarray
+) -> list[Drawn]:
     """The skin where ``visible`` [r] is positive, the rest lies under hair or cloth, and the wall of the mouth.
 
     ``inside`` [r] is true in the mouth, which is a part of its own because nothing shines there.
     """
-    mouth = inside[surface.triangles].all(axis=1)
+    mouth = inside[triangles].all(axis=1)
     return [
-        _clipped("skin", surface, surface.triangles[~mouth], colors, visible, Material(0.5)),
-        _clipped("mouth", surface, surface.triangles[mouth], colors, np.ones(len(colors)), Material(0.22)),
+        _clipped("skin", surface, triangles[~mouth], colors, visible, Material(0.5)),
+        _clipped("mouth", surface, triangles[mouth], colors, np.ones(len(colors)), Material(0.22)),
     ]
 
 

@@ -1,9 +1,12 @@
 """Catmull–Clark subdivision as one sparse matrix, so that any motion of the cage moves the smooth surface."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import scipy.sparse as sparse
+
+from streamingtalker.bake.drawn import triangulated
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,26 @@ class Refined:
     """A subdivided mesh. Its first vertices are the cage's own, in their order, then one per edge, one per quad."""
 
     matrix: sparse.csr_matrix  # [n', n]; every row sums to 1
-    quads: np.ndarray  # int32 [4 Q, 4]
+    quads: np.ndarray  # int32 [4 Q, 4]; first the quads at the first corner of each of the cage's, then …
+    flat: sparse.csr_matrix  # [n', n]; what a mere split without any rounding would give
+
+    def triangles(self, split: np.ndarray) -> np.ndarray:
+        """int32 [F, 3]: fine where ``split`` bool [Q], elsewhere the cage's own quads, which take in the points that
+        finer neighbours have on their edges, so that nothing gapes."""
+        corners = self.quads.reshape(4, -1, 4)
+        outline = np.stack([corners[corner, :, side] for corner in range(4) for side in (0, 1)], axis=1)
+        finer = np.zeros(self.matrix.shape[0], bool)
+        finer[outline[split, 1::2]] = True
+        coarse = outline[~split]
+        fine = corners[:, split].reshape(-1, 4)
+        return np.concatenate([triangulated(fine), *_fans(coarse, finer[coarse[:, 1::2]])]).astype(np.int32)
+
+    def fineness(self, field: np.ndarray) -> np.ndarray:
+        """float [Q]: how far off ``field`` [n', d], one value per vertex, would be where its quad is not split."""
+        cage = self.flat.shape[1]
+        error = np.linalg.norm(field - self.flat @ field[:cage], axis=1)
+        corners = self.quads.reshape(4, -1, 4)
+        return error[corners[:, :, 1:3]].max(axis=(0, 2))
 
 
 def catmull_clark(quads: np.ndarray, size: int) -> Refined:
@@ -25,7 +47,22 @@ def catmull_clark(quads: np.ndarray, size: int) -> Refined:
     inner = sparse.diags((uses == 2).astype(float))
     edge_points = inner @ (ends + beside) * 0.5 + (sparse.identity(len(edges)) - inner) @ ends
     moved = _vertex_points(quads, size, edges, uses, face_points, ends)
-    return Refined(sparse.vstack([moved, edge_points, face_points]).tocsr(), _split(quads, edge_of, size, len(edges)))
+    matrix = sparse.vstack([moved, edge_points, face_points]).tocsr()
+    flat = sparse.vstack([sparse.identity(size), ends, face_points]).tocsr()
+    return Refined(matrix, _split(quads, edge_of, size, len(edges)), flat)
+
+
+def _fans(outline: np.ndarray, used: np.ndarray) -> list[np.ndarray]:
+    """Triangles of polygons given as corner, edge point, corner, … [Q, 8], of whose edge points only some are ``used``
+    [Q, 4]; fans begin at an edge point, for at a corner they would have triangles without area."""
+    fans = []
+    for pattern in product((False, True), repeat=4):
+        chosen = outline[(used == pattern).all(axis=1)]
+        ring = [place for place in range(8) if place % 2 == 0 or pattern[place // 2]]
+        first = next((at for at, place in enumerate(ring) if place % 2), 0)
+        ring = ring[first:] + ring[:first]
+        fans += [chosen[:, [ring[0], ring[at], ring[at + 1]]] for at in range(1, len(ring) - 1)]
+    return fans
 
 
 def _edges(quads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
