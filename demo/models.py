@@ -351,8 +351,11 @@ def main(arguments: list[str] | None = None, store: ModelStore | None = None) ->
     if unknown := [name for name in named if name not in store.models]:
         parser.error(f"there is no model {unknown[0]!r}, only {', '.join(store.models)}")
     wanted = named or [name for name in store.models if name not in OTHER_LANGUAGES]
-    for error in fetch_all(store, wanted):
-        print(error, file=sys.stderr)
+    try:
+        for error in fetch_all(store, wanted):
+            print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
     missing = [name for name in wanted if not store.has(name) and (named or not store.models[name].is_url)]
     return 2 if missing else 0
 

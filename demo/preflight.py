@@ -7,6 +7,7 @@ from demo.openings import load_speech
 from demo.settings import Settings, SettingsError
 from demo.speech_text import speakable
 from streamingtalker.checkpoint import read_tensors
+from streamingtalker.places import make_place
 from streamingtalker.topology import AVATARS
 
 
@@ -15,7 +16,7 @@ def check(settings: Settings) -> None:
     _check_script(settings)
     for option, path in (("--record", settings.record), ("--trace", settings.trace)):
         if path is not None:
-            _check_place(option, path)
+            make_place(path, option)
     avatar_file(settings.avatar)
     if settings.server is None:
         read_tensors(settings.talker, kind="talker")
@@ -41,17 +42,3 @@ def _check_script(settings: Settings) -> None:
         raise SettingsError("--say holds nothing that can be spoken; give it words.")
     if not all(question.strip() for question in settings.text):
         raise SettingsError("--text holds an empty question; give it words.")
-
-
-def _check_place(option: str, path: Path) -> None:
-    """A file can be written at ``path``; its folder is made."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = not path.exists()
-        path.open("ab").close()
-        if new:
-            path.unlink()
-    except OSError as error:
-        raise SettingsError(
-            f"{option} {path} cannot be written ({error.strerror or error}); choose another place."
-        ) from error

@@ -12,6 +12,7 @@ from streamingtalker.audio import RATE, Resampler, load_audio
 from streamingtalker.checkpoint import load_talker
 from streamingtalker.config import frame_count
 from streamingtalker.errors import UserError
+from streamingtalker.places import make_place
 from streamingtalker.streamer import FaceStreamer
 from streamingtalker.talker import Talker
 
@@ -78,6 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     arguments = _arguments(argv)
     try:
+        make_place(arguments.out, "The motion")
         pcm, rate = load_audio(arguments.speech)
         talker = load_talker(arguments.checkpoint, arguments.device)
         with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn()) as bar:
@@ -95,8 +97,10 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{arguments.out} cannot be written ({error}).", file=sys.stderr)
+        print(f"{arguments.out} cannot be written ({error}); check the free space there.", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     print(f"{arguments.out}: {len(offsets)} frames at {talker.dims.fps} a second.")
     return 0
 

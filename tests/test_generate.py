@@ -32,14 +32,15 @@ def test_motion_of_any_recording(tmp_path, weights, name, rate, channels, capsys
     assert "frames at 30" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("fault", ["no speech", "no weights", "identity"])
+@pytest.mark.parametrize("fault", ["no speech", "no weights", "identity", "no place"])
 def test_faults_are_one_sentence(tmp_path, weights, fault, capsys):
     speech = tmp_path / "a.wav"
     if fault != "no speech":
         soundfile.write(speech, np.zeros(1600), 16000)
     checkpoint = weights if fault != "no weights" else str(tmp_path / "none")
     identity = "7" if fault == "identity" else "0"
-    status = main([str(speech), "--out", str(tmp_path / "m.npz"), "--checkpoint", checkpoint, "--identity", identity])
+    out = tmp_path / "m.npz" if fault != "no place" else speech / "m.npz"
+    status = main([str(speech), "--out", str(out), "--checkpoint", checkpoint, "--identity", identity])
     said = capsys.readouterr().err.strip()
     assert status == 2 and said.count("\n") == 0 and len(said) > 20
     assert not (tmp_path / "m.npz").exists()
