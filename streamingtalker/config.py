@@ -82,8 +82,8 @@ class Sampling:
     rule: str = "textbook"  # or "released": the update of diffusers 0.11, for weights published with it
     spacing: str = "trailing"  # of the steps: from the very last one; or "leading", as in the release
     guidance: float = 0.5  # part of the prediction that sees the history; the rest is drawn from an empty one
-    temperature: float = 1.0  # scale of the noise a frame is drawn from; 0 gives the same face for every seed
-    noise_memory: float = 0.0  # correlation of a frame's noise with the last one's: variation without trembling
+    temperature: float = 0.4  # scale of the noise a frame is drawn from; 0 gives the same face for every seed
+    noise_memory: float = 0.5  # correlation of a frame's noise with the last one's: variation without trembling
 
 
 @dataclass(frozen=True)
