@@ -266,4 +266,6 @@ def _reason(error: Exception) -> str:
         return f"it ended the connection{f': {error.rcvd.reason}' if error.rcvd and error.rcvd.reason else ''}"
     if isinstance(error, TimeoutError):
         return "it does not answer"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
     return str(error) or type(error).__name__

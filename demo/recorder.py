@@ -5,6 +5,7 @@ thread of its own; whoever gives pictures or sound is never kept waiting.
 """
 
 import logging
+import os
 import threading
 from collections import deque
 from fractions import Fraction
@@ -77,7 +78,8 @@ class Recorder:
             raise RecorderError(
                 f"The film {self.path} could not be written to its end ({error}); check the free space there."
             ) from error
-        log.info("The film is in %s.", self.path)
+        if self._film.frames:
+            log.info("The film is in %s.", self.path)
 
     def __enter__(self) -> "Recorder":
         return self
@@ -131,9 +133,10 @@ class _Film:
 
         self._av: Any = av
         self._rate, self._fps, self._size = rate, fps, size
+        self._path, self._part = path, _unfinished(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+            self._file = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
         except (OSError, av.FFmpegError) as error:
             raise RecorderError(f"The film {path} cannot be written ({error}); choose another path.") from error
         self._video: Any = self._file.add_stream("libx264", rate=fps)
@@ -144,18 +147,18 @@ class _Film:
         self._audio: Any = self._file.add_stream("aac", rate=rate, layout="mono")
         self._audio.bit_rate = 128_000
         self._shown: np.ndarray | None = None  # the picture that stands
-        self._frames = 0  # written
+        self.frames = 0  # written
         self._samples = 0  # written
 
     def picture(self, pixels: np.ndarray, at: float) -> None:
         """Let the picture before stand until ``at``, then show this one."""
         place = at * self._fps
-        if abs(place - self._frames) > _SLACK:
+        if abs(place - self.frames) > _SLACK:
             self._stand(round(place))
-        if self._frames - place > _SLACK:
+        if self.frames - place > _SLACK:
             return  # its place is taken already
         self._shown = pixels
-        self._stand(self._frames + 1)
+        self._stand(self.frames + 1)
 
     def sound(self, pcm: np.ndarray) -> None:
         """Append float32 samples."""
@@ -167,26 +170,35 @@ class _Film:
         self._file.mux(self._audio.encode(frame))
 
     def close(self) -> None:
-        """Make both equally long, empty the encoders, write the index."""
+        """Make both equally long, empty the encoders, write the index, take the place of an older film."""
         try:
             self._stand(round(self._samples * self._fps / self._rate))
-            missing = self._frames * self._rate // self._fps - self._samples
+            missing = self.frames * self._rate // self._fps - self._samples
             if missing > 0:
                 self.sound(np.zeros(missing, np.float32))
             self._file.mux(self._video.encode(None))
             self._file.mux(self._audio.encode(None))
         finally:
             self._file.close()
+            if self.frames:  # else there is no file
+                self._part.replace(self._path)
 
     def _stand(self, until: int) -> None:
         """Write the standing picture (black before the first) until ``until`` frames are written."""
-        if until <= self._frames:
+        if until <= self.frames:
             return
         pixels = self._shown if self._shown is not None else np.zeros((*self._size[::-1], 3), np.uint8)
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame = frame.reformat(*self._size, format="yuv420p", dst_colorspace="ITU709", interpolation="BILINEAR")
         frame.time_base = Fraction(1, self._fps)
-        for place in range(self._frames, until):
+        for place in range(self.frames, until):
             frame.pts = place
             self._file.mux(self._video.encode(frame))
-        self._frames = until
+        self.frames = until
+
+
+def _unfinished(path: Path) -> Path:
+    """Where a film is until it is finished: no other program's film, and no film that cannot be played, at ``path``."""
+    if path.exists() and not path.is_file():
+        return path  # a device or a pipe is written to, not replaced
+    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")

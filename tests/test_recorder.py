@@ -127,3 +127,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RecorderError, match=r"film\.mp4 cannot be written.*another path"):
         Recorder(tmp_path / "file" / "film.mp4", (64, 48), RATE)
+
+
+def test_an_older_film_stands_until_the_new_one_is_finished(tmp_path):
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"older")
+    with Recorder(path, (64, 48), RATE) as film:
+        film.audio(np.zeros(RATE, np.float32))
+        assert path.read_bytes() == b"older"
+    assert read(path)[2] == pytest.approx([1.0, 1.0], abs=0.05)
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
