@@ -101,6 +101,7 @@ def _hold(
     stack.callback(playback.close)
     shared = Shared(playback, frames, stage.meter, len(avatar.template), _FPS)
     client = ClientThread(settings, shared, trace, server.wait, started)
+    speaker.on_lost = client.fail
     stack.callback(client.stop)
     stack.callback(server.give_up)  # if it still loads: the client thread waits for it
     client.start()

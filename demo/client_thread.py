@@ -1,6 +1,7 @@
 """The client thread: hears the user, takes the turns, and keeps the status the screen shows."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -80,11 +81,18 @@ class ClientThread:
             self._loop.call_soon_threadsafe(self._session.cancel)
         self._thread.join()
 
+    def fail(self, error: Exception) -> None:
+        """End the session because of ``error``, from any thread."""
+        self.error = error
+        if self._loop is not None and self._session is not None:
+            with contextlib.suppress(RuntimeError):  # it has just ended by itself
+                self._loop.call_soon_threadsafe(self._session.cancel)
+
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
         except asyncio.CancelledError:
-            log.info("The session was ended.")
+            log.info("The session was ended.")  # ``error`` says whether by a failure
         except BaseException as error:
             self.error = error
         finally:
@@ -93,6 +101,8 @@ class ClientThread:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._session = asyncio.current_task()
+        if self.error is not None:
+            return  # it failed before it began
         openings = self._openings()
         ready = asyncio.gather(asyncio.to_thread(self._wait_for_server), asyncio.to_thread(self._start_listening))
         try:
@@ -164,7 +174,7 @@ class ClientThread:
     def _begin_turn(self, turn: ActiveTurn) -> None:
         self._mute(True)
         user = turn.opening.transcript
-        log.info("Turn %d: %s", turn.number, user or type(turn.opening).__name__)
+        log.info("Turn %d: %s", turn.number, user or "no question")
         self.status = replace(self.status, listening=False, hearing=False, user=user, turn=turn)
 
     def _end_turn(self, trace: TurnTrace) -> None:

@@ -156,6 +156,9 @@ class Conversation:
             await self._answerer.foresee(self._memory.messages())
 
     async def _say(self, turn: Turn, text: str) -> None:
+        if len(text) > SAID_CHARACTERS:
+            said = f"Only the first {SAID_CHARACTERS} of {len(text)} characters are spoken; say the rest separately."
+            await self._send(Notice("warning", said))
         await turn.speak(_each(self._answerer.speakable_sentences(text[:SAID_CHARACTERS])))
 
     async def _reply(self, turn: Turn, question: str) -> None:

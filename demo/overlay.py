@@ -7,6 +7,7 @@ recording show the same. Captions keep to the lower quarter, below the chin.
 import functools
 import importlib.util
 import logging
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _STATES = {  # word shown, sRGB of its sign
 _USER, _REPLY, _NOTICE = (190, 205, 220), (255, 255, 255), (250, 215, 140)
 _SHADE = (10, 12, 16, 150)
 _LINE = 1.28  # line height in font sizes
+_EASTERN = re.compile("[\u2e80-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")  # letters that need a font of their own
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _size(face: Font) -> float:
 
 def font(size: int, text: str) -> Font:
     """A typeface that has the letters of ``text``, ``size`` pixels high."""
-    return _load(size, any(ord(letter) >= 0x2E80 for letter in text))
+    return _load(size, bool(_EASTERN.search(text)))
 
 
 @functools.lru_cache(maxsize=64)

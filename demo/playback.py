@@ -33,6 +33,7 @@ class Speaker(Protocol):
     """Whatever asks for samples in real time."""
 
     rate: int  # Hz
+    on_lost: Callable[[DeviceError], None]  # called from a thread of its own when it has gone
 
     def open(self, fill: Fill) -> None:
         """Call ``fill`` from a thread of its own until ``close``. Raises DeviceError where that cannot be."""
@@ -234,6 +235,10 @@ def _faded(pcm: np.ndarray) -> np.ndarray:
     return pcm * np.linspace(1, 0, len(pcm), dtype=np.float32)
 
 
+def _nobody_cares(error: DeviceError) -> None:
+    log.error("%s", error)
+
+
 class SoundDeviceSpeaker:
     """A real loudspeaker, through PortAudio."""
 
@@ -255,11 +260,14 @@ class SoundDeviceSpeaker:
         self._index, self._channels = found.index, min(2, found.outputs)
         self._latency = latency
         self._monotonic = monotonic
+        self.on_lost: Callable[[DeviceError], None] = _nobody_cares
         self._stream: Any = None
+        self._closing = False
         self._distrusts = False
 
     def open(self, fill: Fill) -> None:
         """Start asking ``fill`` for samples. Raises DeviceError."""
+        self._closing = False
         self._fill = fill
         try:
             self._stream = self._portaudio.OutputStream(
@@ -269,6 +277,7 @@ class SoundDeviceSpeaker:
                 dtype="float32",
                 latency=self._latency,
                 callback=self._called,
+                finished_callback=self._finished,
             )
             self._stream.start()
         except self._portaudio.PortAudioError as error:
@@ -279,6 +288,7 @@ class SoundDeviceSpeaker:
 
     def close(self) -> None:
         """Stop the stream."""
+        self._closing = True
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -287,6 +297,10 @@ class SoundDeviceSpeaker:
         mono = np.empty(frames, np.float32)
         self._fill(mono, self._monotonic() + self._delay(times))
         out[:] = mono[:, None]
+
+    def _finished(self) -> None:
+        if not self._closing:
+            self.on_lost(DeviceError(f"The loudspeaker {self.name!r} is gone; plug it in again and restart the demo."))
 
     def _delay(self, times: Any) -> float:  # noqa: ANN401 - PortAudio's
         """Seconds until the samples now asked for are heard."""
@@ -311,6 +325,7 @@ class SimulatedSpeaker:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rate = rate
+        self.on_lost: Callable[[DeviceError], None] = _nobody_cares  # never called
         self._latency = latency
         self._block = block
         self._monotonic = monotonic

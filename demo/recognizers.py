@@ -27,6 +27,9 @@ WHISPER_MODEL = "whisper-tiny-en"
 
 # What the small Vosk models make of a breath, a knock or a chair, when it is all they hear.
 _BREATHS = {"en": frozenset({"huh", "the", "a", "uh", "hm", "hmm"})}
+_HUMS = frozenset(
+    {"ah", "eh", "er", "hm", "hmm", "hmmm", "huh", "mm", "mmm", "uh", "um"}
+)  # no words, as Whisper spells
 
 
 class RecognizerError(UserError):
@@ -244,8 +247,8 @@ def believable(transcript: Transcript) -> str:
     dreamt = transcript.no_speech > 0.6 and transcript.logprob < -0.5
     babbled = transcript.logprob < -1.5 or _compression(transcript.text) > 2.4
     sound = transcript.text.startswith(("[", "(", "*")) and transcript.text.endswith(("]", ")", "*"))  # [MUSIC]
-    letters = any(character.isalnum() for character in transcript.text)
-    if dreamt or babbled or sound or not letters:
+    words = {"".join(filter(str.isalnum, word)).casefold() for word in transcript.text.split()} - {""}
+    if dreamt or babbled or sound or words <= _HUMS:
         log.info("Not taken for speech: %r", transcript)
         return ""
     return transcript.text

@@ -265,6 +265,15 @@ def test_saying_nothing_ends_at_once(text):
     asyncio.run(main())
 
 
+def test_what_is_too_long_to_be_said_is_cut_and_the_operator_told():
+    async def main() -> None:
+        async with talking(make_engines()) as talk:
+            await talk.conversation.handle(SayText(1, "🎉" * 20_001))
+            assert "first 20000 of 20001 characters" in of(await talk.turn(1), Notice)[0].text
+
+    asyncio.run(main())
+
+
 # --- recordings ------------------------------------------------------------------------------------------------------
 
 

@@ -55,3 +55,8 @@ def test_of_a_long_question_the_newest_words_are_shown():
         return Overlay().patches(Captions(user=user), 640, 640)[0].pixels
 
     assert not np.array_equal(words(LONG + " first"), words(LONG + " second"))
+
+
+def test_an_emoji_needs_no_eastern_font(caplog):
+    font(16, "❤️ 🤔 Who are you?")
+    assert not caplog.records

@@ -258,3 +258,15 @@ def test_a_busy_loudspeaker_is_named():
     speaker = SoundDeviceSpeaker(backend=FakePortAudio(opens=False))
     with pytest.raises(DeviceError, match=r"'Fake' does not open.*--output-device"):
         speaker.open(lambda out, at: None)
+
+
+def test_a_loudspeaker_that_vanishes_is_told_and_one_that_is_closed_is_not():
+    backend, lost = FakePortAudio(), []
+    speaker = SoundDeviceSpeaker(backend=backend)
+    speaker.on_lost = lost.append
+    speaker.open(lambda out, at: None)
+    backend.options["finished_callback"]()
+    assert len(lost) == 1 and "is gone; plug it in" in str(lost[0])
+    speaker.close()
+    backend.options["finished_callback"]()
+    assert len(lost) == 1

@@ -149,6 +149,8 @@ def test_whisper_without_a_model_is_a_clear_error(tmp_path):
         (Transcript("[MUSIC]", -0.2, 0.3, True), ""),
         (Transcript("(buzzing)", -0.2, 0.3, True), ""),
         (Transcript("...", -0.2, 0.1, True), ""),
+        (Transcript("Hmm.", -0.4, 0.1, True), ""),
+        (Transcript("Hmm, who are you?", -0.4, 0.1, True), "Hmm, who are you?"),
         (Transcript("Be " * 40, -0.1, 0.2, False), ""),
     ],
 )

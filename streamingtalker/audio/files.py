@@ -29,8 +29,8 @@ def load_audio(path: str | Path, max_seconds: float = MAX_SECONDS) -> tuple[np.n
             _check_length(path, file.frames / file.samplerate, max_seconds)
             expected, rate = file.frames, file.samplerate
             samples = file.read(dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        samples, rate = _decode(path, error, max_seconds)
+    except soundfile.LibsndfileError:
+        samples, rate = _decode(path, max_seconds)
         expected = len(samples)
     if len(samples) == 0:
         raise AudioError(f"{path} holds no sound; record it again.")
@@ -70,12 +70,12 @@ def _is_cut_off(path: Path) -> bool:
     return True
 
 
-def _decode(path: Path, reason: Exception, max_seconds: float) -> tuple[np.ndarray, int]:
+def _decode(path: Path, max_seconds: float) -> tuple[np.ndarray, int]:
     """The same through FFmpeg, for formats libsndfile does not read."""
     try:
         import av
     except ImportError as error:
-        raise AudioError(f"{path} is not a WAV, FLAC or MP3 file ({reason}).") from error
+        raise AudioError(f"{path} is not a WAV, FLAC or MP3 file; convert it to one.") from error
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
@@ -89,5 +89,5 @@ def _decode(path: Path, reason: Exception, max_seconds: float) -> tuple[np.ndarr
                 total += frame.samples
                 _check_length(path, total / rate, max_seconds)
     except (av.error.FFmpegError, AttributeError, ValueError) as error:  # a stream of no known kind has no rate
-        raise AudioError(f"{path} is not a WAV, FLAC or MP3 file ({reason}).") from error
+        raise AudioError(f"{path} is not a WAV, FLAC or MP3 file; convert it to one.") from error
     return np.concatenate([*blocks, np.zeros((0, 1), np.float32)]), rate
