@@ -258,7 +258,7 @@ def open_model(settings: Settings, store: ModelStore, environment: Mapping[str, 
         return _embedded(Path(wanted).expanduser(), settings)
     if key or url:
         client = openai.AsyncOpenAI(api_key=key or "none", base_url=url or None, max_retries=1)
-        label = f"language model service at {urlsplit(url).hostname}" if url else "OpenAI service"
+        label = f"language model service at {urlsplit(url).hostname or url}" if url else "OpenAI service"
         return OpenAiModel(client, wanted or (None if url else "gpt-4o-mini"), label, Sampling())
     if wanted:
         raise SettingsError(
