@@ -131,16 +131,16 @@ def test_long_speech_takes_no_more_memory_nor_time_per_frame():
     pcm = speech(16000)
     durations = []
     tracemalloc.start()
-    for second in range(70):
-        began = time.perf_counter()
+    for second in range(35):
+        began = time.thread_time()  # what others do meanwhile does not count
         streamer.feed(pcm)
-        durations.append(time.perf_counter() - began)
-        if second == 10:
+        durations.append(time.thread_time() - began)
+        if second == 5:
             early = tracemalloc.get_traced_memory()[0]
     late = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert late - early < 100_000
-    assert np.median(durations[-20:]) < 2 * np.median(durations[5:25])
+    assert late - early < 50_000
+    assert np.median(durations[-10:]) < 3 * np.median(durations[1:7])  # starting anew each time would cost eight times
 
 
 def test_dimensions_survive_json():
