@@ -106,7 +106,7 @@ def _hold(
     stack.callback(server.give_up)  # if it still loads: the client thread waits for it
     client.start()
     interruption.check()
-    _render(stage, canvas, client, playback)
+    _render(stage, canvas, client, playback, interruption)
     return client
 
 
@@ -121,17 +121,17 @@ def _leave_trace(trace: SessionTrace, settings: Settings) -> None:
 
 
 def _canvas(settings: Settings) -> Canvas:
-    width = settings.size
     if settings.headless:
-        return OffscreenCanvas(width, settings.size)
-    return WindowCanvas(width, settings.size, fullscreen=settings.fullscreen)
+        return OffscreenCanvas(settings.size, settings.size)
+    return WindowCanvas(settings.size, settings.size, fullscreen=settings.fullscreen)
 
 
-def _render(stage: Stage, canvas: Canvas, client: ClientThread, playback: Playback) -> None:
+def _render(stage: Stage, canvas: Canvas, client: ClientThread, playback: Playback, interruption: Interruption) -> None:
     """Draw until the session is over or the user closes the window."""
     while not client.over.is_set():
         stage.captions = client.status.captions(playback.clock.now())
         stage.step()
+        interruption.check()
         if isinstance(canvas, WindowCanvas) and _wants_to_leave(canvas):
             return
 

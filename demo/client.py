@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
@@ -43,6 +43,13 @@ _AUDIBLE = 0.004  # -48 dBFS: where a voice begins to be heard
 _PIECE = 24_000  # samples of a recording in one message
 _RATES = range(8_000, 192_001)  # Hz
 _VERTEX_BYTES = 3 * 2  # float16
+_CONNECTION: dict[str, Any] = {
+    "max_size": MAX_MESSAGE_BYTES,
+    "compression": None,
+    "proxy": None,
+    "ping_timeout": 60,  # a window that is being dragged may hold everything up for a while
+    "close_timeout": 1,  # who leaves in the middle of an answer no longer reads the server's goodbye
+}
 
 
 class ServerConnectionError(UserError):
@@ -92,14 +99,12 @@ class Client:
         on_turn: Callable[[ActiveTurn], None] = lambda turn: None,
         on_trace: Callable[[TurnTrace], None] = lambda trace: None,
         on_notice: Callable[[Notice], None] = lambda notice: None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._playback = playback
         self._frames = frames
         self._on_turn = on_turn
         self._on_trace = on_trace
         self._on_notice = on_notice
-        self._monotonic = monotonic
         self._turn: ActiveTurn | None = None
         self._turns = 0
 
@@ -115,7 +120,7 @@ class Client:
         ``on_welcome`` raise.
         """
         try:
-            async with connect(url, max_size=MAX_MESSAGE_BYTES, compression=None, proxy=None) as socket:
+            async with connect(url, **_CONNECTION) as socket:
                 welcome = await self._greet(socket)
                 on_welcome(welcome)
                 async with asyncio.TaskGroup() as tasks:

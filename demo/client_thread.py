@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from demo.client import ActiveTurn, Client, ServerConnectionError
 from demo.frame_queue import FrameQueue
@@ -24,8 +25,10 @@ from demo.trace import SessionTrace, TurnTrace
 from demo.voice_activity import VoiceActivityOptions
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _REST_SECONDS = 1.0  # the face comes to rest before a scripted session ends
+_STARTING = "Starting …"
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -56,7 +59,7 @@ class ClientThread:
         started: float,
     ) -> None:
         self._thread = threading.Thread(target=self._run, name="client", daemon=True)
-        self.status = Status(notice="Starting …")
+        self.status = Status(notice=_STARTING)
         self.trace = trace
         self.over = threading.Event()
         self.error: BaseException | None = None
@@ -67,6 +70,9 @@ class ClientThread:
         self._microphone: Microphone | None = None
         self._listener: Listener | None = None
         self._events: asyncio.Queue[ListenerEvent] = asyncio.Queue()
+        self._noticed_in = 0  # the turn in which the notice came
+        self._lock = threading.Lock()  # over the three below
+        self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: asyncio.Task[None] | None = None
 
@@ -77,16 +83,22 @@ class ClientThread:
     def stop(self) -> None:
         """End the session from another thread, and wait for it."""
         self._shared.frames.close()
-        if self._loop is not None and self._session is not None and not self.over.is_set():
-            self._loop.call_soon_threadsafe(self._session.cancel)
-        self._thread.join()
+        self._cancel()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def fail(self, error: Exception) -> None:
         """End the session because of ``error``, from any thread."""
         self.error = error
-        if self._loop is not None and self._session is not None:
-            with contextlib.suppress(RuntimeError):  # it has just ended by itself
-                self._loop.call_soon_threadsafe(self._session.cancel)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """End the session at its next step, also one that has not begun."""
+        with self._lock:
+            self._ended = True
+            if self._loop is not None and self._session is not None:
+                with contextlib.suppress(RuntimeError):  # it has just ended by itself
+                    self._loop.call_soon_threadsafe(self._session.cancel)
 
     def _run(self) -> None:
         try:
@@ -99,14 +111,14 @@ class ClientThread:
             self.over.set()
 
     async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._session = asyncio.current_task()
-        if self.error is not None:
-            return  # it failed before it began
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            self._session = asyncio.current_task()
+            if self._ended:
+                return
         openings = self._openings()
-        ready = asyncio.gather(asyncio.to_thread(self._wait_for_server), asyncio.to_thread(self._start_listening))
         try:
-            url, _ = await ready
+            url, _ = await asyncio.gather(_in_background(self._wait_for_server), _in_background(self._start_listening))
             client = Client(
                 self._shared.playback,
                 self._shared.frames,
@@ -117,10 +129,19 @@ class ClientThread:
             await client.run(url, openings, self._welcome)
             await asyncio.sleep(_REST_SECONDS)
         except ServerConnectionError as error:
-            raise self._explained(error) from error
+            explained = self._explained(error)
+            if explained is error:
+                raise
+            raise explained from error
         finally:
-            if self._listener is not None:
-                await asyncio.to_thread(self._listener.stop)
+            await self._stop_listening()
+
+    async def _stop_listening(self) -> None:
+        with self._lock:
+            self._ended = True  # a listener that is still being made will not start
+            listener = self._listener
+        if listener is not None:
+            await asyncio.to_thread(listener.stop)
 
     def _explained(self, error: ServerConnectionError) -> ServerConnectionError:
         """The same for a server of our own, which has no address a user knows."""
@@ -156,8 +177,12 @@ class ClientThread:
         recognizer = choose_recognizer(self._settings, ModelStore(), self._notice_from_thread)
         self.trace.engines["stt"] = recognizer.name
         options = VoiceActivityOptions(end_silence_ms=self._settings.end_silence_ms)
-        self._listener = Listener(self._microphone, recognizer, self._heard_from_thread, options=options)
-        self._listener.start()
+        listener = Listener(self._microphone, recognizer, self._heard_from_thread, options=options)
+        with self._lock:
+            if self._ended:
+                return
+            self._listener = listener
+            listener.start()
 
     def _welcome(self, welcome: Welcome) -> None:
         if (welcome.vertices, welcome.fps) != (self._shared.vertices, self._shared.fps):
@@ -168,7 +193,8 @@ class ClientThread:
             )
         self.trace.engines |= welcome.engines
         self.trace.cold_start_s = time.monotonic() - self._started
-        self.status = replace(self.status, listening=self._listener is not None, notice="")
+        notice = "" if self.status.notice == _STARTING else self.status.notice
+        self.status = replace(self.status, listening=self._listener is not None, notice=notice)
         log.info("Ready after %.1f s: %s", self.trace.cold_start_s, self.trace.engines)
 
     def _begin_turn(self, turn: ActiveTurn) -> None:
@@ -181,7 +207,8 @@ class ClientThread:
         trace.av_offset_ms = self._shared.meter.summary().as_trace()
         self.trace.turns.append(trace)
         log.info("Answer %d (%.1f s): %s", trace.turn, trace.audio_seconds, trace.reply)
-        self.status = replace(self.status, listening=self._listener is not None, user="", turn=None, notice="")
+        notice = self.status.notice if self._noticed_in >= trace.turn else ""  # it stays for a turn at least
+        self.status = Status(listening=self._listener is not None, notice=notice)
         self._mute(False)
 
     def _mute(self, muted: bool) -> None:
@@ -191,20 +218,48 @@ class ClientThread:
 
     def _notice(self, notice: Notice) -> None:
         log.log(_LEVELS.get(notice.level, logging.INFO), notice.text)
+        self._noticed_in = self.status.turn.number if self.status.turn else len(self.trace.turns)
         self.status = replace(self.status, notice=notice.text)
 
     def _notice_from_thread(self, notice: Notice) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._notice, notice)
+        self._call(self._notice, notice)
 
     def _heard_from_thread(self, event: ListenerEvent) -> None:
+        self._call(self._heard, event)
+
+    def _call(self, function: Callable[[T], None], value: T) -> None:
+        """Have it called in the client thread, if that still runs."""
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._heard, event)
+        with contextlib.suppress(RuntimeError):  # the session is over
+            self._loop.call_soon_threadsafe(function, value)
 
     def _heard(self, event: ListenerEvent) -> None:
-        if isinstance(event, UserSpeaking):
-            self.status = replace(self.status, hearing=True, user="")
-        elif isinstance(event, PartialText):
-            self.status = replace(self.status, user=event.text)
-        else:
+        if not isinstance(event, UserSpeaking | PartialText):
             self._events.put_nowait(event)
+        elif self.status.turn is not None:
+            log.debug("What was said when the avatar's turn began is forgotten.")
+        elif isinstance(event, UserSpeaking):
+            self.status = replace(self.status, hearing=True, user="")
+        else:
+            self.status = replace(self.status, user=event.text)
+
+
+async def _in_background(work: Callable[[], T]) -> T:
+    """The result of ``work``, done in a thread that nobody waits for when the session ends: it may be downloading."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(settle: Callable[[Any], None], value: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the session is over
+            loop.call_soon_threadsafe(lambda: None if done.done() else settle(value))
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:
+            tell(done.set_exception, error)
+        else:
+            tell(done.set_result, result)
+
+    threading.Thread(target=run, name=f"loading, {work.__name__}", daemon=True).start()
+    return await done

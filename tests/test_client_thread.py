@@ -1,0 +1,156 @@
+"""A session ends when it should, whatever it is doing, and the screen says what is going on."""
+
+import asyncio
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from demo import messages as m
+from demo.client_thread import ClientThread, Shared
+from demo.frame_queue import FrameQueue
+from demo.listener import UserSpeaking
+from demo.playback import Playback, SimulatedSpeaker
+from demo.settings import Settings
+from demo.stage import SyncMeter
+from demo.trace import SessionTrace
+from streamingtalker.errors import UserError
+from tests.test_client import FPS, RATE, VERTICES, _frame, _respond, scripted_server
+
+
+@contextmanager
+def running_server(respond):
+    """A scripted server in a thread of its own; gives its address."""
+    loop = asyncio.new_event_loop()
+    stop, address = asyncio.Event(), []
+    ready = threading.Event()
+
+    async def main():
+        async with scripted_server(respond, []) as url:
+            address.append(url)
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
+    thread.start()
+    assert ready.wait(10)
+    yield address[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(20)
+    loop.close()
+
+
+@pytest.fixture
+def playback():
+    playback = Playback(SimulatedSpeaker(latency=0.01))
+    playback.open()
+    yield playback
+    playback.close()
+
+
+def session(playback, wait_for_server, **settings):
+    shared = Shared(playback, FrameQueue(), SyncMeter(), VERTICES, FPS)
+    return ClientThread(Settings(**settings), shared, SessionTrace(), wait_for_server, time.monotonic())
+
+
+def test_a_typed_session_takes_its_turns_and_ends(playback):
+    with running_server(_respond) as url:
+        client = session(playback, lambda: url, text=("Who are you?", "And you?"))
+        client.start()
+        assert client.over.wait(30)
+        client.stop()
+    assert client.error is None
+    assert [turn.transcript for turn in client.trace.turns] == ["Who are you?", "And you?"]
+    assert client.trace.cold_start_s > 0
+
+
+def test_a_session_that_never_began_is_stopped_at_once(playback):
+    session(playback, lambda: "", text=("Hm?",)).stop()
+
+
+def test_leaving_while_the_server_loads_does_not_wait_for_it(playback):
+    loading = threading.Event()
+    client = session(playback, lambda: loading.wait(60) or "", text=("Hm?",))
+    client.start()
+    began = time.monotonic()
+    client.stop()
+    assert time.monotonic() - began < 10
+    assert client.over.is_set() and client.error is None
+    loading.set()
+
+
+def test_leaving_in_the_middle_of_an_answer_takes_a_moment(playback):
+    """The server goes on sending, the queue is full, nobody reads any more."""
+    sound = m.PcmChunk(1, 0, np.zeros(RATE, "<i2").tobytes())
+
+    def flood(message):
+        yield sound
+        yield from (_frame(message.turn, index) for index in range(2000))
+
+    with running_server(flood) as url:
+        client = session(playback, lambda: url, text=("Tell me everything.",))
+        client.start()
+        deadline = time.monotonic() + 20
+        while client.status.turn is None or client.status.turn.frames < 240:
+            assert time.monotonic() < deadline, "the answer never came"
+            time.sleep(0.01)
+        began = time.monotonic()
+        client.stop()
+        assert time.monotonic() - began < 6  # the goodbye alone used to take ten seconds
+    assert client.error is None
+
+
+def test_a_server_that_cannot_start_ends_the_session_with_its_sentence(playback):
+    def fail():
+        raise UserError("The weights are gone; restore them.")
+
+    client = session(playback, fail, text=("Hm?",))
+    client.start()
+    assert client.over.wait(10)
+    client.stop()
+    assert str(client.error) == "The weights are gone; restore them."
+
+
+def test_a_lost_loudspeaker_ends_the_session_also_before_it_begins(playback):
+    client = session(playback, lambda: "", text=("Hm?",))
+    client.fail(UserError("The loudspeaker is gone."))
+    client.start()
+    assert client.over.wait(10)
+    client.stop()
+    assert str(client.error) == "The loudspeaker is gone."
+
+
+def test_a_notice_stays_on_the_screen_for_a_turn(playback):
+    notices = []
+
+    def respond(message):
+        if message.turn == 1:
+            yield m.Notice("warning", "hibari speaks instead of Google.")
+        yield from _respond(message)
+
+    with running_server(respond) as url:
+        client = session(playback, lambda: url, text=("One?", "Two?", "Three?"))
+        end_turn = client._end_turn
+        client._end_turn = lambda trace: (end_turn(trace), notices.append(client.status.notice))
+        client.start()
+        assert client.over.wait(30)
+        client.stop()
+    assert notices == ["hibari speaks instead of Google.", "", ""]
+
+
+def test_who_speaks_into_the_avatars_turn_is_not_heard(playback):
+    hearing = []
+
+    def respond(message):
+        client._heard(UserSpeaking(1, 0.0))
+        hearing.append(client.status.hearing)
+        yield from _respond(message)
+
+    with running_server(respond) as url:
+        client = session(playback, lambda: url, text=("One?",))
+        client.start()
+        assert client.over.wait(30)
+        client.stop()
+    assert hearing == [False] and not client.status.hearing
