@@ -81,7 +81,7 @@ class Sampling:
     steps: int = 4  # DDIM steps
     rule: str = "textbook"  # or "released": the update of diffusers 0.11, for weights published with it
     spacing: str = "trailing"  # of the steps: from the very last one; or "leading", as in the release
-    guidance: float = 0.5  # part of the prediction that sees the history; the rest is drawn from an empty one
+    guidance: float = 0.5  # part of the prediction that sees the history; the rest, 1 − guidance, sees an empty one
     temperature: float = 0.4  # scale of the noise a frame is drawn from; 0 gives the same face for every seed
     noise_memory: float = 0.5  # correlation of a frame's noise with the last one's: variation without trembling
 

@@ -21,6 +21,16 @@ class SamplingError(UserError):
     """A way of sampling that does not exist."""
 
 
+def check(sampling: Sampling) -> None:
+    """Raises SamplingError for numbers nothing can be drawn with. Steps, rule and spacing are a sampler's to judge."""
+    if not 0 <= sampling.temperature < math.inf:
+        raise SamplingError(f"A sampling temperature of {sampling.temperature} does not exist; choose 0 or more.")
+    if not 0 <= sampling.noise_memory < 1:
+        raise SamplingError(f"A noise memory of {sampling.noise_memory} does not exist; choose one from 0 to below 1.")
+    if not 0 <= sampling.guidance < math.inf:
+        raise SamplingError(f"A guidance of {sampling.guidance} does not exist; choose 0 or more.")
+
+
 @dataclass(frozen=True)
 class Step:
     """One DDIM update: predict at time ``t``, then z ← clean·z̃₀ + noisy·z."""

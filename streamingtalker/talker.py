@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from streamingtalker.audio.encoder import RecogniserFactory, build_encoder
 from streamingtalker.audio.posteriors import open_recogniser
 from streamingtalker.config import Sampling, TalkerDims
-from streamingtalker.diffusion import Sampler, build_head
+from streamingtalker.diffusion import Sampler, build_head, check
 from streamingtalker.errors import UserError
 from streamingtalker.layers import StackState
 from streamingtalker.predictor import ConditionPredictor, PredictorState
@@ -92,9 +92,13 @@ class Talker(nn.Module):
         return self.predictor(before, self.predictor.hear(audio), style, keep)
 
     def state(self, identity: int = 0, seed: int = 0, sampling: Sampling | None = None) -> TalkerState:
-        """The state of a stream that has not begun."""
+        """The state of a stream that has not begun. Raises IdentityError and SamplingError.
+
+        The prediction is guidance·known + (1 − guidance)·unknown; above 1 that is classifier-free guidance.
+        """
         sampling = sampling or self.dims.sampling
-        guided = sampling.guidance < 1
+        check(sampling)
+        guided = sampling.guidance != 1
         rows = 2 if guided else 1
         device = self.start.device
         parts = [sampling.guidance, 1 - sampling.guidance] if guided else [1.0]
@@ -103,7 +107,7 @@ class Talker(nn.Module):
             decoder=self.vqvae.state(),
             style=self.identity(identity, rows),
             keep=torch.tensor([[True], [False]][:rows], device=device),
-            weights=torch.tensor(parts, device=device),
+            weights=torch.tensor(parts).to(self.start),
             latent=self.start[None],
             random=torch.Generator(),
             noise=None,
