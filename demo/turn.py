@@ -1,7 +1,7 @@
 """One turn: sentences → voice → sound and face, sent as they come into being."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -63,21 +63,32 @@ class Turn:
     async def speak(self, sentences: AsyncIterator[str]) -> None:
         """Say ``sentences``, to the last frame."""
         queue: asyncio.Queue[str | None] = asyncio.Queue(SENTENCES_AHEAD)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_pour(sentences, queue))
-            tasks.create_task(self._voice_all(queue))
-            tasks.create_task(self._animate())
+        await self._with_face(_pour(sentences, queue), self._voice_all(queue))
 
     async def perform(self, sound: AsyncIterator[np.ndarray]) -> None:
         """Let the face perform ``sound``, float32 at the voice's rate, to the last frame."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._play_all(sound))
-            tasks.create_task(self._animate())
+        await self._with_face(self._play_all(sound))
 
     async def end(self) -> None:
         """Tell the client that nothing more comes."""
         reply = " ".join(self.spoken)
         await self._send(TurnEnd(self.number, reply, self._samples, self._frames, self.watch.spans_ms()))
+
+    async def _with_face(self, *sounding: Coroutine[None, None, None]) -> None:
+        """Run ``sounding`` beside the face. Where they fail the face still finishes the sound that was sent."""
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as face:
+            face.create_task(self._animate())
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for part in sounding:
+                        tasks.create_task(part)
+            except Exception as error:
+                failure = error
+                await self._rest(CLOSING_SECONDS)
+            await self._sound.put(None)
+        if failure is not None:
+            raise failure
 
     async def _voice_all(self, sentences: asyncio.Queue[str | None]) -> None:
         while (sentence := await self._next_sentence(sentences)) is not None:
@@ -87,7 +98,6 @@ class Turn:
                 await self._play(pcm)
             await self._rest(CLAUSE_PAUSE_SECONDS if ends_in_mid_sentence(sentence) else SENTENCE_PAUSE_SECONDS)
         await self._rest(CLOSING_SECONDS - SENTENCE_PAUSE_SECONDS)
-        await self._sound.put(None)
 
     async def _next_sentence(self, sentences: asyncio.Queue[str | None]) -> str | None:
         """The next sentence. If it is not there when the sound runs out, silence lets the face finish the last one."""
@@ -108,7 +118,6 @@ class Turn:
     async def _play_all(self, sound: AsyncIterator[np.ndarray]) -> None:
         async for pcm in sound:
             await self._play(pcm)
-        await self._sound.put(None)
 
     async def _rest(self, seconds: float) -> None:
         if self._samples:
