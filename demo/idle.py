@@ -125,7 +125,12 @@ def _neck(rig: Rig) -> _Neck:
 
 
 class _Timetable:
-    """Things that happen one after another for ever, drawn from a generator as far as anybody asks."""
+    """Things that happen one after another for ever, drawn from a generator as far as anybody asks.
+
+    The last minute can be asked again; what lies before it is forgotten, so that an evening takes no memory.
+    """
+
+    _REMEMBERED = 60.0  # seconds
 
     def __init__(self, seed: list[int], following: "Callable[[np.random.Generator, _Event], _Event]") -> None:
         self._random = np.random.default_rng(seed)
@@ -139,8 +144,13 @@ class _Timetable:
         since = max(seconds - self._began, 0.0)
         while self._events[-1][0] <= since:
             self._events.append(self._following(self._random, self._events[-1]))
-        start, what = self._events[bisect.bisect_right(self._events, since, key=lambda event: event[0]) - 1]
+            del self._events[: self._index(self._events[-1][0] - self._REMEMBERED)]
+        start, what = self._events[self._index(since)]
         return start + self._began, what
+
+    def _index(self, since: float) -> int:
+        """Of the last event not after ``since``, or of the oldest remembered."""
+        return max(bisect.bisect_right(self._events, since, key=lambda event: event[0]) - 1, 0)
 
 
 _Event = tuple[

@@ -1,6 +1,7 @@
 """Small movements of a face at rest: natural in number and size, the same for the same seed."""
 
 import itertools
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -37,8 +38,25 @@ def test_the_same_seed_moves_the_same(rig, idle):
 
 def test_the_past_can_be_asked_again(idle):
     before = idle.offsets(10.0)
-    idle.offsets(400.0)
+    idle.offsets(60.0)
     np.testing.assert_array_equal(before, idle.offsets(10.0))
+
+
+def test_a_long_evening_takes_no_memory(rig):
+    idle = IdleMotion(rig, seed=3)
+    idle.offsets(0.0)
+    tracemalloc.start()
+    for hour in range(1, 9):
+        idle.blink(3600.0 * hour), idle.gaze(3600.0 * hour)
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert taken < 100_000
+
+
+def test_a_time_long_forgotten_is_answered_with_the_oldest_known(idle):
+    idle.offsets(0.0)
+    idle.offsets(1000.0)
+    assert np.isfinite(idle.offsets(1.0)).all()
 
 
 def test_a_face_is_never_frozen_and_never_jumps(idle):
