@@ -146,6 +146,11 @@ def test_hubert_behind_the_same_interface():
     torch.testing.assert_close(frames, whole)
 
 
+def test_a_frame_rate_the_speech_encoder_does_not_have_is_named():
+    with pytest.raises(ConfigError, match="30 frames a second, not 25"):
+        build_encoder(AudioDims(), fps=25)
+
+
 def test_an_unknown_encoder_is_named():
     with pytest.raises(ConfigError, match="whisper"):
         build_encoder(AudioDims(kind="whisper"), fps=30)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from streamingtalker.audio.mel import COLUMNS, LogMelStream, column_centre
 from streamingtalker.audio.posteriors import HOP, PosteriorStream, Recogniser, open_recogniser
-from streamingtalker.config import AudioDims, frame_count
+from streamingtalker.config import AudioDims, ConfigError, frame_count
 from streamingtalker.layers import ConvStack
 from streamingtalker.streaming import SlidingBuffer, Stream
 
@@ -39,7 +39,7 @@ class SpeechFeatures:
     """
 
     def __init__(self, dims: AudioDims, fps: int, recogniser: Recogniser | None) -> None:
-        assert fps * 3 == COLUMNS, "three columns a motion frame"
+        _check(fps)
         self.dims = dims
         self.fps = fps
         self._mel = LogMelStream(dims.mel_bands)
@@ -95,6 +95,11 @@ class SpeechFeatures:
         return (1 - part) * held[low] + part * held[low + 1]
 
 
+def _check(fps: int) -> None:
+    if fps * 3 != COLUMNS:  # three columns a motion frame
+        raise ConfigError(f"The speech encoder makes {COLUMNS // 3} frames a second, not {fps}; correct the fps.")
+
+
 def _frames_around(column: int) -> tuple[int, int, float]:
     """The posterior frames before and after a column's centre, and how far it lies between them (0 … 1)."""
     centre = max(column_centre(column), 0)
@@ -105,7 +110,9 @@ class SpeechEncoder(AudioEncoder):
     """The default: log-mel and phoneme posteriors through causal convolutions with a bounded look-ahead."""
 
     def __init__(self, dims: AudioDims, fps: int, recogniser: RecogniserFactory = open_recogniser) -> None:
+        """Raises ConfigError for a frame rate it does not have."""
         super().__init__()
+        _check(fps)
         self.dims = dims
         self.fps = fps
         self.recogniser = recogniser
