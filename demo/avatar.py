@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 
-from streamingtalker.checkpoint import CheckpointError, read_tensors
+from streamingtalker.tensor_file import CheckpointError, read_tensors
 from streamingtalker.topology import DEFAULT_AVATAR, Rig, Topology, load_rig
 
 

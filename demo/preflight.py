@@ -6,8 +6,8 @@ from demo.microphone import read_recording
 from demo.openings import load_speech
 from demo.settings import Settings, SettingsError
 from demo.speech_text import speakable
-from streamingtalker.checkpoint import read_tensors
 from streamingtalker.places import make_place
+from streamingtalker.tensor_file import read_tensors
 from streamingtalker.topology import AVATARS
 
 

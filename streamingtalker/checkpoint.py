@@ -1,77 +1,23 @@
-"""Files of tensors: the only module that opens weights or baked assets.
+"""A talker on disk: its weights, its dimensions and the topology of its face, in one file."""
 
-A file is safetensors with one JSON document in its metadata (key ``config``), so it carries its own dimensions, and
-the SHA-256 of its content: a flipped bit in a weight would load without a word.
-"""
-
-import hashlib
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
+import torch
+from torch import nn
 
-from streamingtalker.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from streamingtalker.audio.encoder import RecogniserFactory
-    from streamingtalker.talker import Talker
-
+from streamingtalker.audio.encoder import RecogniserFactory
+from streamingtalker.audio.posteriors import open_recogniser
+from streamingtalker.config import TalkerDims
+from streamingtalker.talker import Talker
+from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
+from streamingtalker.topology import Topology
 
 TOPOLOGY = ("template", "faces", "lip_pairs", "lips", "upper_face")  # tensors of a face, under topology/
 
 
-class CheckpointError(UserError):
-    """A tensor file is missing, damaged or of another kind than asked for."""
-
-
-def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """All tensors of ``path`` by name and its JSON metadata, which must say it is of this ``kind``.
-
-    Raises CheckpointError where the file is missing, damaged or of another kind.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} does not exist; check the path, or restore a file of the repository with 'git checkout'."
-        )
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get("config", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (safetensors.SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); restore it or download it again.") from error
-    stated = metadata.pop("sha256", None)
-    if stated is not None and stated != _sha256(tensors, metadata):
-        raise CheckpointError(f"{path} is damaged (its checksum is wrong); restore it or download it again.")
-    if metadata.get("kind") != kind:
-        raise CheckpointError(f"{path} is a {metadata.get('kind', 'foreign')!r} file where a {kind!r} file is needed.")
-    return tensors, metadata
-
-
-def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], kind: str, metadata: dict[str, Any]) -> None:
-    """Write ``tensors`` with their JSON ``metadata`` so that ``read_tensors(path, kind)`` gives both back."""
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    metadata = {"kind": kind, **metadata}
-    config = json.dumps({**metadata, "sha256": _sha256(contiguous, metadata)})
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    safetensors.numpy.save_file(contiguous, path, metadata={"config": config})
-
-
-def _sha256(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> str:
-    """Of all a file holds, in whatever order."""
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype.str} {tensors[name].shape}".encode())
-        digest.update(tensors[name].tobytes())
-    return digest.hexdigest()
-
-
-def save_talker(path: str | Path, talker: "Talker", card: dict[str, Any] | None = None) -> None:
+def save_talker(path: str | Path, talker: Talker, card: dict[str, Any] | None = None) -> None:
     """Write a talker with its dimensions, its face's topology and a ``card`` (how it came about)."""
     face = talker.topology
     tensors = {f"model/{name}": value.cpu().numpy() for name, value in talker.state_dict().items()}
@@ -80,17 +26,12 @@ def save_talker(path: str | Path, talker: "Talker", card: dict[str, Any] | None 
     write_tensors(path, tensors, kind="talker", metadata=metadata)
 
 
-def load_talker(path: str | Path, device: str = "cpu", recogniser: "RecogniserFactory | None" = None) -> "Talker":
+def load_talker(path: str | Path, device: str = "cpu", recogniser: RecogniserFactory | None = None) -> Talker:
     """The talker in a file, ready to run on ``device``.
 
     Every tensor must be there, of the right shape, finite, and none too many: else CheckpointError. ``recogniser``
     replaces the phoneme recogniser in front of the audio encoder.
     """
-    from streamingtalker.audio.posteriors import open_recogniser  # here, for these modules read their files above
-    from streamingtalker.config import TalkerDims
-    from streamingtalker.talker import Talker
-    from streamingtalker.topology import Topology
-
     tensors, metadata = read_tensors(path, kind="talker")
     missing = [f"topology/{name}" for name in TOPOLOGY if f"topology/{name}" not in tensors]
     if missing or not {"name", "dims"} <= set(metadata):
@@ -104,9 +45,7 @@ def load_talker(path: str | Path, device: str = "cpu", recogniser: "RecogniserFa
     return talker.to(_device(device)).eval()
 
 
-def _load_strictly(path: str | Path, model: "nn.Module", tensors: dict[str, np.ndarray]) -> None:
-    import torch
-
+def _load_strictly(path: str | Path, model: nn.Module, tensors: dict[str, np.ndarray]) -> None:
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: value.shape for name, value in tensors.items()}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
@@ -118,8 +57,6 @@ def _load_strictly(path: str | Path, model: "nn.Module", tensors: dict[str, np.n
 
 
 def _device(name: str) -> str:
-    import torch
-
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamingtalker.checkpoint import CheckpointError, read_tensors
+from streamingtalker.tensor_file import CheckpointError, read_tensors
 
 AVATARS = Path(__file__).resolve().parent.parent / "assets" / "avatars"
 DEFAULT_AVATAR = AVATARS / "maya.safetensors"

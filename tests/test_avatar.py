@@ -7,7 +7,7 @@ import pytest
 
 from demo.avatar import Avatar, load_avatar
 from streamingtalker.bake.rig import SHAPES
-from streamingtalker.checkpoint import CheckpointError, read_tensors, write_tensors
+from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
 from streamingtalker.topology import DEFAULT_AVATAR, load_topology
 
 MM = 1e-3

@@ -15,7 +15,7 @@ from streamingtalker.bake.makehuman import BakeError, BaseMesh, Library
 from streamingtalker.bake.paint import smoothstep
 from streamingtalker.bake.shading import discs_of, occlusion
 from streamingtalker.bake.subdivision import catmull_clark
-from streamingtalker.checkpoint import read_tensors
+from streamingtalker.tensor_file import read_tensors
 from streamingtalker.topology import DEFAULT_AVATAR
 
 OBJ = """# a cube without its lid

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from streamingtalker.checkpoint import CheckpointError, load_talker, read_tensors, save_talker, write_tensors
+from streamingtalker.checkpoint import load_talker, save_talker
 from streamingtalker.config import ConfigError
 from streamingtalker.streamer import FaceStreamer
+from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
 from streamingtalker.topology import load_rig, load_topology
 from tests.conftest import fake_recogniser
 

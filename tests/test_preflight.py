@@ -10,8 +10,8 @@ import soundfile
 from demo.preflight import avatar_file, check
 from demo.settings import Settings
 from demo.surroundings import bundled_questions
-from streamingtalker.checkpoint import write_tensors
 from streamingtalker.errors import UserError
+from streamingtalker.tensor_file import write_tensors
 
 
 @pytest.fixture

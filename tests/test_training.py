@@ -8,11 +8,12 @@ import soundfile
 import torch
 
 from streamingtalker import metrics
-from streamingtalker.checkpoint import TOPOLOGY, load_talker, write_tensors
+from streamingtalker.checkpoint import TOPOLOGY, load_talker
 from streamingtalker.config import AudioDims
 from streamingtalker.data.dataset import Batch, Corpus, CorpusError, batches, collate, extract_features, load_example
 from streamingtalker.data.phones import INVENTORY
 from streamingtalker.losses import MotionLoss, latent_loss, masked_mean, phone_loss
+from streamingtalker.tensor_file import write_tensors
 from streamingtalker.topology import Rig
 from streamingtalker.train import main
 from streamingtalker.training.loop import Budget, one_cycle

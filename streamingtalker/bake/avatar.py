@@ -7,7 +7,7 @@ import numpy as np
 
 from streamingtalker.bake import drawn, look, parts, rig
 from streamingtalker.bake.makehuman import Library
-from streamingtalker.checkpoint import write_tensors
+from streamingtalker.tensor_file import write_tensors
 
 CREDITS = (
     "MakeHuman / MPFB2 base mesh and targets (CC0)",

@@ -1,0 +1,62 @@
+"""Files of tensors: the only module that opens weights or baked assets.
+
+A file is safetensors with one JSON document in its metadata (key ``config``), so it carries its own dimensions, and
+the SHA-256 of its content: a flipped bit in a weight would load without a word.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from streamingtalker.errors import UserError
+
+
+class CheckpointError(UserError):
+    """A tensor file is missing, damaged or of another kind than asked for."""
+
+
+def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All tensors of ``path`` by name and its JSON metadata, which must say it is of this ``kind``.
+
+    Raises CheckpointError where the file is missing, damaged or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} does not exist; check the path, or restore a file of the repository with 'git checkout'."
+        )
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = json.loads((file.metadata() or {}).get("config", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (safetensors.SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); restore it or download it again.") from error
+    stated = metadata.pop("sha256", None)
+    if stated is not None and stated != _sha256(tensors, metadata):
+        raise CheckpointError(f"{path} is damaged (its checksum is wrong); restore it or download it again.")
+    if metadata.get("kind") != kind:
+        raise CheckpointError(f"{path} is a {metadata.get('kind', 'foreign')!r} file where a {kind!r} file is needed.")
+    return tensors, metadata
+
+
+def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], kind: str, metadata: dict[str, Any]) -> None:
+    """Write ``tensors`` with their JSON ``metadata`` so that ``read_tensors(path, kind)`` gives both back."""
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    metadata = {"kind": kind, **metadata}
+    config = json.dumps({**metadata, "sha256": _sha256(contiguous, metadata)})
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    safetensors.numpy.save_file(contiguous, path, metadata={"config": config})
+
+
+def _sha256(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> str:
+    """Of all a file holds, in whatever order."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype.str} {tensors[name].shape}".encode())
+        digest.update(tensors[name].tobytes())
+    return digest.hexdigest()
