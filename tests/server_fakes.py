@@ -18,13 +18,14 @@ from streamingtalker.errors import UserError
 RATE = 24_000
 FPS = 30.0
 VERTICES = 5
+Step = str | float | asyncio.Event | Exception
 
 
 @dataclass
 class ScriptedModel:
-    """A language model that answers from ``script``: pieces of text, seconds to wait, or errors to raise."""
+    """A language model that answers from ``script``: pieces of text, what to wait for, or errors to raise."""
 
-    script: Sequence[str | float | Exception]
+    script: Sequence[Step]
     name: str = "scripted"
     prompts: list[list[ChatMessage]] = field(default_factory=list)
     history_characters: int = 200
@@ -38,6 +39,8 @@ class ScriptedModel:
                 raise item
             if isinstance(item, float):
                 await asyncio.sleep(item)
+            elif isinstance(item, asyncio.Event):
+                await item.wait()
             else:
                 yield item
 
@@ -104,7 +107,7 @@ TALKATIVE = replace(PERSONA, longest_answer=1000)
 
 
 def make_engines(
-    script: Sequence[str | float | Exception] = ("Hello. ", "How are you?"),
+    script: Sequence[Step] = ("Hello. ", "How are you?"),
     voice: SineVoice | None = None,
     persona: Persona = PERSONA,
     new_streamer: Callable[[], TinyStreamer] = TinyStreamer,
@@ -132,7 +135,7 @@ class TestClient:
             await self.socket.send(encode(message))
 
     async def receive(self) -> Message:
-        return decode(await asyncio.wait_for(self.socket.recv(), 10))
+        return decode(await asyncio.wait_for(self.socket.recv(), 60))
 
     async def until(self, kind: type[Message], turn: int | None = None) -> list[Message]:
         """Everything up to and with the first message of this kind (and turn)."""
@@ -150,7 +153,7 @@ async def client(url: str) -> AsyncIterator[TestClient]:
     """A client that has been welcomed."""
     async with connect(url, compression=None, proxy=None, max_queue=None) as socket:
         await socket.send(encode(Hello(PROTOCOL)))
-        welcome = decode(await asyncio.wait_for(socket.recv(), 10))
+        welcome = decode(await asyncio.wait_for(socket.recv(), 60))
         assert isinstance(welcome, Welcome)
         yield TestClient(socket, welcome)
 

@@ -122,15 +122,19 @@ def test_the_first_sound_does_not_wait_for_the_whole_answer():
 
 def test_silence_lets_the_face_finish_while_the_next_sentence_is_awaited():
     async def main() -> None:
-        engines = make_engines(["A. ", "B", 1.5, "ut late."], SineVoice())
-        async with talking(engines) as talk:
+        gate = asyncio.Event()
+
+        def mouth_is_closed(sent: list[Message]) -> bool:
+            frames = of(sent, FaceFrame)
+            return bool(frames) and np.frombuffer(frames[-1].offsets, "<f2").max() < 1e-3
+
+        async with talking(make_engines(["It is known. ", "B", gate, "ut late."])) as talk:
             await talk.conversation.handle(UserText(1, "Hm?"))
-            await talk.until(lambda sent: seconds_of(sent) > 0.5)
-            await asyncio.sleep(0.3)
+            await talk.until(lambda sent: seconds_of(sent) > 0.5 and mouth_is_closed(sent))
             assert len(of(talk.sent, ReplyText)) == 1
-            frames = of(talk.sent, FaceFrame)
-            assert np.frombuffer(frames[-1].offsets, "<f2").max() < 1e-3, "the mouth is closed"
+            gate.set()
             check_turn(await talk.turn(1), 1)
+            assert len(of(talk.sent, ReplyText)) == 2
 
     asyncio.run(main())
 
@@ -330,6 +334,13 @@ def test_a_recording_of_an_impossible_rate_is_refused(rate):
 LONG = ["This is one of very many sentences. ", *(f"Here is number {number}. " for number in range(500))]
 
 
+async def everything_over() -> None:
+    """Wait until nobody is left who could send anything."""
+    async with asyncio.timeout(10):
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
+
 def test_nothing_of_a_turn_comes_after_its_interruption():
     async def main() -> None:
         engines = make_engines(LONG, persona=TALKATIVE)
@@ -339,7 +350,7 @@ def test_nothing_of_a_turn_comes_after_its_interruption():
                 await talk.until(lambda sent, number=number: len(sent) > 3 * number)
                 await talk.conversation.handle(Interrupt(number + 1))
                 talk.sent.clear()
-                await asyncio.sleep(0.02)
+                await everything_over()
                 assert talk.sent == []
             engines.llm.script = ["Done."]
             await talk.conversation.handle(UserText(21, "Hm?"))
@@ -365,17 +376,28 @@ def test_a_new_question_ends_the_old_answer_wherever_it_is():
     asyncio.run(main())
 
 
+class Hold(asyncio.Event):
+    """Tells when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+
+    async def wait(self) -> bool:
+        self.reached.set()
+        return await super().wait()
+
+
 def test_a_client_that_takes_nothing_can_still_be_interrupted():
     async def main() -> None:
         async with talking(make_engines(LONG, persona=TALKATIVE)) as talk:
-            talk.hold = asyncio.Event()
+            talk.hold = Hold()
             await talk.conversation.handle(UserText(1, "Hm?"))
-            await asyncio.sleep(0.1)
-            start = time.monotonic()
-            await talk.conversation.handle(Interrupt(2))
-            assert time.monotonic() - start < 1
+            await talk.hold.reached.wait()
+            async with asyncio.timeout(10):
+                await talk.conversation.handle(Interrupt(2))
             talk.hold.set()
-            await asyncio.sleep(0.05)
+            await everything_over()
             assert talk.sent == []
 
     asyncio.run(main())

@@ -7,6 +7,7 @@ import multiprocessing
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -53,7 +54,7 @@ def with_client(test: Callable[[TestClient], Awaitable[None]], **engines: object
     """Run ``test`` with a welcomed client of a fresh server."""
 
     async def main() -> None:
-        async with served(make_engines(**engines)) as url, client(url) as me, asyncio.timeout(30):
+        async with served(make_engines(**engines)) as url, client(url) as me, asyncio.timeout(60):
             await test(me)
 
     asyncio.run(main())
@@ -111,7 +112,8 @@ def test_three_clients_at_once_with_a_real_voice():
 
 def test_a_vanished_client_leaves_nothing_running():
     async def main() -> None:
-        async with served(make_engines(LONG, persona=TALKATIVE)) as url, asyncio.timeout(30):
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(3))  # its idle threads stay
+        async with served(make_engines(LONG, persona=TALKATIVE)) as url, asyncio.timeout(60):
             before = asyncio.all_tasks()
             threads = threading.active_count()
             for _ in range(5):
@@ -122,9 +124,8 @@ def test_a_vanished_client_leaves_nothing_running():
             async with client(url) as me:
                 await me.send(UserText(1, "Hm?"))
                 await me.until(FaceFrame)
-            while asyncio.all_tasks() - before:  # ended by the connections' own end, not by us
-                await asyncio.sleep(0.01)
-            assert threading.active_count() <= threads + 6  # asyncio's own pool for blocking calls, which is bounded
+            while asyncio.all_tasks() - before or threading.active_count() > threads + 3:
+                await asyncio.sleep(0.01)  # ended by the connections' own end, not by us
 
     asyncio.run(main())
 
@@ -136,7 +137,7 @@ def test_a_client_that_stops_reading_holds_up_nobody_else():
             await lazy.send(encode(Hello(PROTOCOL)))
             await lazy.send(encode(UserText(1, "Hm?")))
             await asyncio.sleep(0.2)
-            async with client(url) as me, asyncio.timeout(10):
+            async with client(url) as me, asyncio.timeout(60):
                 await me.send(UserText(1, "Hm?"))
                 await me.until(FaceFrame)
 
@@ -154,7 +155,7 @@ def test_a_client_that_stops_reading_holds_up_nobody_else():
 )
 def test_a_stranger_is_told_why_and_sent_away(first, why):
     async def main() -> None:
-        async with served(make_engines()) as url, connect(url, proxy=None) as stranger, asyncio.timeout(10):
+        async with served(make_engines()) as url, connect(url, proxy=None) as stranger, asyncio.timeout(60):
             await stranger.send(first)
             notice = decode(await stranger.recv())
             assert isinstance(notice, Notice) and why in notice.text
@@ -171,7 +172,7 @@ def test_garbage_in_mid_conversation_ends_only_that_one():
             served(make_engines(LONG, persona=TALKATIVE)) as url,
             client(url) as good,
             client(url) as bad,
-            asyncio.timeout(10),
+            asyncio.timeout(60),
         ):
             await good.send(UserText(1, "Hm?"))
             await bad.send(UserText(1, "Hm?"))
@@ -194,7 +195,7 @@ def test_a_web_page_is_not_let_in():
 
 def test_the_claim_of_a_message_too_large_ends_the_connection():
     async def main() -> None:
-        async with served(make_engines()) as url, client(url) as me, asyncio.timeout(10):
+        async with served(make_engines()) as url, client(url) as me, asyncio.timeout(60):
             four_gigabytes = (4 << 30).to_bytes(8, "big")
             me.socket.transport.write(b"\x82\xff" + four_gigabytes + b"mask")  # a frame's head, and nothing of it
             with pytest.raises(ConnectionClosed):
@@ -207,7 +208,7 @@ def test_the_claim_of_a_message_too_large_ends_the_connection():
 def test_notices_reach_those_connected_and_those_who_come_later():
     async def main() -> None:
         board = NoticeBoard()
-        async with Server(make_engines(), board).listening("127.0.0.1", 0) as port, asyncio.timeout(10):
+        async with Server(make_engines(), board).listening("127.0.0.1", 0) as port, asyncio.timeout(60):
             url = f"ws://127.0.0.1:{port}"
             async with client(url) as early:
                 await asyncio.to_thread(board.warn, "The voice has changed.")
@@ -253,7 +254,7 @@ def test_serving_ends_when_told_and_closes_the_language_model():
             heard.append(report)
             stop.set()
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await serve(Settings(), ready, stop, load)
         assert heard[0].port > 0 and heard[0].engines["tts"] == "sine"
         assert engines.llm.closed
@@ -288,20 +289,20 @@ def test_the_server_process_reports_serves_and_ends_with_its_parent():
         assert isinstance(report, Ready) and report.engines["llm"] == "scripted"
         asyncio.run(main(report.port))
         pipe.close()
-        process.join(10)
+        process.join(60)
         assert process.exitcode == 0
 
 
 def test_a_server_process_that_cannot_load_reports_the_sentence():
     with server_process(fail_to_load) as (pipe, process):
         assert pipe.recv() == Failed("The test's engines are missing; add them.")
-        process.join(10)
+        process.join(60)
         assert process.exitcode == 0
 
 
 def test_missing_weights_are_one_clear_sentence(tmp_path):
     from demo.engines import load_face
-    from streamingtalker.checkpoint import CheckpointError
+    from streamingtalker.tensor_file import CheckpointError
 
     with pytest.raises(CheckpointError, match=r"none\.safetensors does not exist"):
         load_face(replace(Settings(), talker=tmp_path / "none.safetensors"))
