@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 SERVE_PORT = 8765  # with --serve and no --port
 HELLO_SECONDS = 10.0
 CLOSE_SECONDS = 1.0  # for a client to say goodbye
+PONG_SECONDS = 60.0  # a picture that stalls, moved or minimised, keeps its client from answering pings for a while
 PROTOCOL_ERROR = 1002  # WebSocket close code
 NOTICES_KEPT = 20
 
@@ -100,6 +101,7 @@ class Server:
                 port,
                 max_size=MAX_MESSAGE_BYTES,
                 close_timeout=CLOSE_SECONDS,
+                ping_timeout=PONG_SECONDS,
                 compression=None,  # motion and sound do not shrink, and the cores have better work
                 origins=[None],  # programs only: a page in somebody's browser must not talk to this machine
             )
@@ -180,7 +182,7 @@ def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines) ->
     """Serve until interrupted, for ``--serve``. Raises UserError where the server cannot start."""
 
     def ready(ready: Ready) -> None:
-        log.info("Listening on ws://%s:%d with %s", settings.host, ready.port, ready.engines)
+        log.info("Listening on %s with %s", socket_url(settings.host, ready.port), ready.engines)
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -219,6 +221,11 @@ def _wait_for_parent(pipe: Connection, loop: asyncio.AbstractEventLoop, stop: as
             pipe.recv()
     with contextlib.suppress(RuntimeError):  # the loop may have ended by itself
         loop.call_soon_threadsafe(stop.set)
+
+
+def socket_url(host: str, port: int) -> str:
+    """The WebSocket URL of ``host``, a name or an address of either kind."""
+    return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from types import TracebackType
 
-from demo.server import Failed, Ready, ServerError, run_server
+from demo.server import Failed, Ready, ServerError, run_server, socket_url
 from demo.settings import Settings
 
 _GOODBYE_SECONDS = 5.0
+_LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # for hosts that mean every address
 
 
 class ServerProcess:
@@ -46,7 +47,7 @@ class ServerProcess:
                 self._answer = self._receive()
         if isinstance(self._answer, Failed):
             raise ServerError(self._answer.text)
-        return f"ws://{self._host}:{self._answer.port}"
+        return reached_at(self._host, self._answer.port)
 
     def give_up(self) -> None:
         """End a server that is still loading: nobody wants it any more, and ``wait`` fails at once."""
@@ -58,6 +59,11 @@ class ServerProcess:
             return self._pipe.recv()
         except (EOFError, OSError):
             return Failed("The server process ended while starting; what it printed above says why.")
+
+
+def reached_at(host: str, port: int) -> str:
+    """The URL of a server on this machine that listens on ``host``: Windows connects to no wildcard address."""
+    return socket_url(_LOOPBACK.get(host, host), port)
 
 
 class RemoteServer:
