@@ -1,9 +1,11 @@
-"""The weights that are shipped: they fit the shipped face, stream exactly and keep still in silence."""
+"""The weights that are shipped: they fit the shipped face, stream exactly, articulate and keep still in silence."""
 
 import numpy as np
 import pytest
 
+from streamingtalker.audio import RATE, Resampler
 from streamingtalker.checkpoint import load_talker
+from streamingtalker.data.speakers import Manner, speaker
 from streamingtalker.generate import DEFAULT_WEIGHTS
 from streamingtalker.metrics import mouth_opening
 from streamingtalker.streamer import FaceStreamer
@@ -55,3 +57,36 @@ def test_pieces_equal_the_whole_with_the_real_recogniser(talker):
     cuts = np.sort(np.random.default_rng(1).integers(0, len(pcm), 20))
     pieces = [streamer.feed(piece) for piece in np.split(pcm, cuts)]
     np.testing.assert_allclose(np.concatenate([*pieces, streamer.finish()]), whole, atol=1e-5)
+
+
+SENTENCES = (
+    "My mother bought a big purple box of plums for Bob.",
+    "I am happy that the boys came back from the park by bus.",
+    "Papa built a small house above the river, and people applaud.",
+)
+SHUT, OPEN = 1.5, 4.0  # mm between the lips, mean of five pairs
+
+
+def opening_at_phones(talker, text: str) -> list[tuple[str, np.ndarray]]:
+    """The phones of ``text`` spoken by hibari, each with the opening [3] in mm at its middle frame and those beside."""
+    speech = speaker("hibari").speak(text, Manner())
+    resampler = Resampler(speech.rate, RATE)
+    pieces = [resampler.feed(speech.pcm), resampler.finish()]
+    face = talker.topology
+    offsets = np.concatenate(list(FaceStreamer(talker).stream(pieces)))
+    opening = 1000 * mouth_opening(face.template + offsets, face.lip_pairs).mean(1)
+    middles = [round((phone.start + phone.end) / 2 * talker.dims.fps) for phone in speech.phones]
+    return [
+        (phone.name, opening[max(middle - 1, 0) : middle + 2])
+        for phone, middle in zip(speech.phones, middles, strict=True)
+    ]
+
+
+def test_lips_shut_for_m_b_p_and_open_for_wide_vowels(talker):
+    pytest.importorskip("onnx", reason="hibari's phone times need onnx, see the extra 'research'")
+    pytest.importorskip("hama", reason="the figures are those with the phoneme recogniser; Windows has none")
+    heard = [each for text in SENTENCES for each in opening_at_phones(talker, text)]
+    shut = [opening.min() < SHUT for phone, opening in heard if phone in ("m", "b", "p")]
+    wide = [opening.max() > OPEN for phone, opening in heard if phone in ("aa", "ae", "ao", "ay")]
+    assert len(shut) > 25 and np.mean(shut) >= 0.9
+    assert len(wide) > 10 and np.mean(wide) >= 0.8
