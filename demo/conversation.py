@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ SAID_CHARACTERS = 20_000  # of a text to be said as it is: about 20 minutes
 RECORDING_SECONDS = 900.0
 RECORDING_RATES = range(8_000, 192_001)  # Hz
 
+_SENTENCE_END = re.compile(r"[.!?…]+(?=\s)|[。！？]+")
+
 RunTurn = Callable[[Turn], Coroutine[None, None, None]]
 
 
@@ -33,7 +36,7 @@ class RecordingError(UserError):
 
 @dataclass
 class Memory:
-    """The last turns, as many as the budget takes."""
+    """The last turns, as many as the budget takes; of the newest one at least its beginning."""
 
     characters: int
     turns: int = 6
@@ -41,7 +44,8 @@ class Memory:
 
     def add(self, question: str, answer: str) -> None:
         """Remember a turn; the oldest ones make room for it."""
-        self._kept.append((question, answer))
+        question = _beginning(question, max(self.characters // 2, self.characters - len(answer)))
+        self._kept.append((question, _beginning(answer, self.characters - len(question))))
         while len(self._kept) > self.turns or sum(len(q) + len(a) for q, a in self._kept) > self.characters:
             self._kept.pop(0)
 
@@ -52,6 +56,15 @@ class Memory:
             for question, answer in self._kept
             for message in ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
         ]
+
+
+def _beginning(text: str, characters: int) -> str:
+    """As much of ``text`` as fits: up to the end of a sentence, or else of a word."""
+    if len(text) <= characters:
+        return text
+    ends = [match.end() for match in _SENTENCE_END.finditer(text, 0, characters + 1) if match.end() <= characters]
+    word_end = max(text.rfind(" ", 0, characters + 1), 0)
+    return text[: ends[-1] if ends else word_end or characters]
 
 
 class Recording:
@@ -170,8 +183,9 @@ class Conversation:
             async with contextlib.aclosing(answer):
                 await turn.speak(answer)
         finally:
-            if turn.spoken:  # of an interrupted turn, too: the user heard it
-                self._memory.add(question, " ".join(turn.spoken))
+            # Of an interrupted turn, too: the user heard it. An apology is no answer: it would be said again.
+            if answered := [sentence for sentence in turn.spoken if sentence not in self._persona.phrases.apologies]:
+                self._memory.add(question, " ".join(answered))
 
 
 async def _each(sentences: Iterable[str]) -> AsyncIterator[str]:

@@ -31,6 +31,11 @@ class Phrases:
     empty: str = "I am sorry, I have no answer to that. Please ask me something else."
     broken_off: str = "I am sorry, I lost the thread there."
 
+    @property
+    def apologies(self) -> tuple[str, ...]:
+        """What is said in place of an answer."""
+        return self.unreachable, self.slow, self.empty, self.broken_off
+
 
 @dataclass(frozen=True)
 class Example:

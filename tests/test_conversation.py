@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -163,8 +162,49 @@ def test_memory_forgets_the_oldest_first():
     for question in ("one", "two", "three"):
         memory.add(question, "yes")
     assert [message["content"] for message in memory.messages()] == ["two", "yes", "three", "yes"]
-    memory.add("long", "x" * 30)
-    assert memory.messages() == []
+
+
+def test_memory_keeps_the_beginning_of_the_newest_turn():
+    memory = Memory(characters=55)
+    memory.add("Before?", "Yes.")
+    memory.add("What is it?", "It is a lamp. It stands in the hall. Nobody lights it at night.")
+    assert [message["content"] for message in memory.messages()] == [
+        "What is it?",
+        "It is a lamp. It stands in the hall.",
+    ]
+    memory.add("one two three four " * 9, "It is a single long sentence without any end in sight at all")
+    question, answer = (message["content"] for message in memory.messages())
+    assert question == "one two three four one two" and answer == "It is a single long sentence"
+    memory.add("x" * 99, "y" * 99)
+    assert [len(message["content"]) for message in memory.messages()] == [27, 28]
+
+
+@pytest.mark.parametrize(
+    "script, remembered",
+    [
+        ([LlmError("No service; start it.")], []),
+        ([], []),
+        (["Paris is. Lovely at n", LlmBrokenOffError("Gone; look.")], ["Hm?", "Paris is. Lovely at n"]),
+    ],
+    ids=["unreachable", "empty", "broken off"],
+)
+def test_an_apology_is_not_remembered_as_an_answer(script, remembered):
+    engines = make_engines(script)
+    reply(engines)
+    assert [message["content"] for message in engines.llm.foreseen[0]] == ["You are a test.", *remembered]
+
+
+def test_a_set_phrase_is_not_remembered():
+    async def main() -> None:
+        engines = make_engines(["Yes."])
+        async with talking(engines) as talk:
+            await talk.conversation.handle(SayPhrase(1, "not_heard"))
+            await talk.turn(1)
+            await talk.conversation.handle(UserText(2, "Hm?"))
+            await talk.turn(2)
+        assert [message["content"] for message in engines.llm.prompts[0]] == ["You are a test.", "Hm?"]
+
+    asyncio.run(main())
 
 
 def test_markup_is_not_spoken():
