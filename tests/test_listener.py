@@ -20,6 +20,7 @@ from demo.models import ModelError, ModelStore
 from demo.recognizers import WhisperRecognizer
 from demo.voice_activity import VoiceActivityOptions
 from streamingtalker.audio import load_audio
+from tests.conftest import missing
 from tests.test_microphone import ManualClock, write
 
 QUESTIONS = Path(__file__).parent.parent / "assets" / "questions"
@@ -248,7 +249,7 @@ def test_whisper_hears_the_bundled_questions_in_the_stream():
     try:
         recognizer = WhisperRecognizer(ModelStore().path("whisper-tiny-en"), threads=1)
     except ModelError as error:
-        pytest.skip(str(error))
+        missing(str(error))
     stage = Stage(recognizer)
     for path in (WHO, FRANCE):
         stage.microphone.play(path)

@@ -27,6 +27,7 @@ from demo.llm import (
 from demo.models import ModelError, ModelStore
 from demo.persona import ChatMessage, load_persona
 from demo.settings import Settings, SettingsError
+from tests.conftest import missing
 
 QUESTION: list[ChatMessage] = [{"role": "user", "content": "Who are you?"}]
 
@@ -262,7 +263,7 @@ def gguf() -> Path:
     try:
         return ModelStore().path(EMBEDDED_MODEL)
     except ModelError as error:
-        pytest.skip(str(error))
+        missing(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import ImageGrab
 
+from tests.conftest import missing
+
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MONITOR_RATE = 48000
 
@@ -174,4 +176,4 @@ def _wait_for_microphone(server: SoundServer, pulse: subprocess.Popen, log: Path
 
 def _need(program: str, packages: str) -> None:
     if shutil.which(program) is None:
-        pytest.skip(f"{program} is missing; on Debian or Ubuntu run 'sudo apt-get install {packages}'")
+        missing(f"{program} is missing; on Debian or Ubuntu run 'sudo apt-get install {packages}'")

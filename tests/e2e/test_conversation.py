@@ -16,6 +16,7 @@ import soxr
 
 from demo.models import ModelError, ModelStore, default_cache
 from demo.surroundings import bundled_questions
+from tests.conftest import missing
 from tests.e2e.conftest import MONITOR_RATE, REPOSITORY
 
 QUESTIONS = bundled_questions()[:2]
@@ -77,7 +78,7 @@ def whisper() -> object:
     try:
         folder = ModelStore().path("whisper-tiny-en")
     except ModelError as error:
-        pytest.skip(str(error))
+        missing(str(error))
     return WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=2)
 
 
