@@ -17,6 +17,7 @@ import soundfile
 from demo.app import main
 from demo.models import ModelStore
 from demo.settings import Settings
+from tests.conftest import missing
 from tests.test_llm import Service, chunk
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -28,10 +29,10 @@ WEIGHTS = Settings().talker
 def engines() -> None:
     """Skips where the real engines are not installed."""
     if not WEIGHTS.is_file():
-        pytest.skip(f"{WEIGHTS} is missing; train it as README.md says")
+        missing(f"{WEIGHTS} is missing; train it as README.md says")
     for model in ("smollm2-135m", "whisper-tiny-en"):
         if not ModelStore().has(model):
-            pytest.skip(f"the model {model} is missing; run 'python -m demo.models'")
+            missing(f"the model {model} is missing; run 'python -m demo.models'")
 
 
 def demo(*arguments: object, **environment: str) -> subprocess.Popen:

@@ -20,6 +20,7 @@ from demo.recognizers import (
 )
 from demo.settings import Settings
 from streamingtalker.audio import Resampler, load_audio
+from tests.conftest import missing
 
 QUESTIONS = Path(__file__).parent.parent / "assets" / "questions"
 ASKED = {
@@ -33,7 +34,7 @@ def model(name):
     try:
         return ModelStore().path(name)
     except ModelError as error:
-        pytest.skip(str(error))
+        missing(str(error))
 
 
 @pytest.fixture(scope="module")
