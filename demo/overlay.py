@@ -96,7 +96,7 @@ def _notice_line(text: str, width: int, height: int) -> Patch | None:
         return None
     size = max(10, round(height * 0.026))
     face = font(size, text)
-    lines = wrap(text, face, width - 4 * size)[:2]
+    lines = wrap(text, face, 0.62 * width)[:3]  # the sign in the other corner stays free
     image = _text_sheet([(line, face, _NOTICE) for line in lines], size)
     return Patch(width - image.width - size, size, np.asarray(image))
 

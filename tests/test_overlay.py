@@ -60,3 +60,10 @@ def test_of_a_long_question_the_newest_words_are_shown():
 def test_an_emoji_needs_no_eastern_font(caplog):
     font(16, "❤️ 🤔 Who are you?")
     assert not caplog.records
+
+
+def test_a_long_notice_leaves_the_sign_free():
+    captions = Captions(state="speaking", notice="Whisper tiny.en listens instead of Vosk: its site cannot be reached.")
+    for width, height in ((640, 640), (1280, 720), (400, 640)):
+        sign, notice = Overlay().patches(captions, width, height)
+        assert sign.left + sign.pixels.shape[1] < notice.left
