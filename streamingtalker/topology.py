@@ -8,10 +8,31 @@ from typing import Any
 
 import numpy as np
 
+from streamingtalker.errors import UserError
 from streamingtalker.tensor_file import CheckpointError, read_tensors
 
 AVATARS = Path(__file__).resolve().parent.parent / "assets" / "avatars"
 DEFAULT_AVATAR = AVATARS / "maya.safetensors"
+
+
+class AvatarError(UserError):
+    """There is no avatar of the name asked for."""
+
+
+def avatar_names() -> tuple[str, ...]:
+    """The names of the avatars that come with the program, in alphabetical order."""
+    return tuple(sorted(path.stem for path in AVATARS.glob("*.safetensors")))
+
+
+def avatar_path(name_or_file: str | Path) -> Path:
+    """The file of the avatar of that name, or the ``.safetensors`` file given. Raises AvatarError."""
+    path = Path(name_or_file)
+    if path.suffix == ".safetensors" and path.is_file():
+        return path
+    names = avatar_names()
+    if str(name_or_file) not in names:
+        raise AvatarError(f"There is no avatar '{name_or_file}', only {', '.join(names)}; choose one of them.")
+    return AVATARS / f"{name_or_file}.safetensors"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import pytest
 
 from demo.avatar import Avatar, load_avatar
 from streamingtalker.bake.rig import SHAPES
+from streamingtalker.errors import UserError
 from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
-from streamingtalker.topology import DEFAULT_AVATAR, load_topology
+from streamingtalker.topology import DEFAULT_AVATAR, avatar_names, avatar_path, load_topology
 
 MM = 1e-3
 
@@ -195,3 +196,12 @@ def test_file_without_a_surface_is_refused(tmp_path: Path):
     write_tensors(tmp_path / "bare.safetensors", rest, "avatar", {k: v for k, v in metadata.items() if k != "kind"})
     with pytest.raises(CheckpointError, match="bake it again"):
         load_avatar(tmp_path / "bare.safetensors")
+
+
+def test_an_avatar_is_named_or_a_file(tmp_path: Path):
+    assert avatar_path("maya") == DEFAULT_AVATAR
+    assert avatar_path(DEFAULT_AVATAR) == DEFAULT_AVATAR
+    assert "maya" in avatar_names() and list(avatar_names()) == sorted(avatar_names())
+    for wrong in ("nobody", "../avatars/maya", tmp_path / "gone.safetensors"):
+        with pytest.raises(UserError, match=r"There is no avatar .*, only .*maya"):
+            avatar_path(wrong)
