@@ -1,0 +1,1 @@
+"""Scoring motion: whole splits, long sequences, articulation, recordings; what ``streamingtalker.evaluate`` runs."""
