@@ -105,7 +105,7 @@ class TalkerDims:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "TalkerDims":
         """The dimensions written by ``to_json``. Raises ConfigError for a key or a kind of value it does not know."""
-        return _build(cls, document, "talker")
+        return build(cls, document, "talker")
 
 
 def frame_count(samples: int, fps: int) -> int:
@@ -113,7 +113,8 @@ def frame_count(samples: int, fps: int) -> int:
     return -(-samples * fps // RATE)
 
 
-def _build(kind: type, document: Any, where: str) -> Any:  # noqa: ANN401 - follows the field's own type
+def build(kind: type, document: Any, where: str) -> Any:  # noqa: ANN401 - follows the field's own type
+    """The dataclass ``kind`` with the values of a JSON document; ``where`` is its name. Raises ConfigError."""
     if not isinstance(document, dict):
         raise ConfigError(f"The dimensions of the {where} are not a table; the file is of another version or damaged.")
     hints = get_type_hints(kind)
@@ -129,7 +130,7 @@ def _build(kind: type, document: Any, where: str) -> Any:  # noqa: ANN401 - foll
 
 def _value(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
     if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]
+        return build(hint, value, where)  # type: ignore[arg-type]
     origin = get_origin(hint) or hint
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_value(get_args(hint)[0], item, where) for item in value)
