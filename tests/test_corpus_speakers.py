@@ -73,7 +73,7 @@ def test_training_text_reaches_every_phone():
     assert set(INVENTORY) - seen <= {"zh", "oy"}
 
 
-@pytest.mark.parametrize("name", ["hibari", "slt", "kal", "espeakus", "espeakrp", "ked", "rms"])
+@pytest.mark.parametrize("name", ["hibari", "joe", "slt", "kal", "espeakus", "espeakrp", "ked", "rms"])
 def test_phones_cover_the_sound_and_fit_it(name):
     needed = {"flite": "flite", "festival": "festival", "espeak": "espeak-ng"}.get(find_voice(name).engine)
     if needed and not shutil.which(needed):

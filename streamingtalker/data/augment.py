@@ -22,6 +22,8 @@ class Recording:
     equalizer: tuple[float, ...] = ()  # dB at frequencies spread evenly over 0 … 8 kHz
     reverberation: float = 0.0  # seconds for the room to fall by 60 dB; 0 without a room
     direct: float = 1.0  # share of the direct sound's amplitude to the room's
+    band: tuple[float, float] = (0.0, 8000.0)  # Hz that the microphone or a codec lets pass
+    clipping: float = 1.0  # share of the loudest sample's amplitude at which the sound is cut off
     snr_db: float = np.inf  # of the noise floor
     noise_slope: float = 0.0  # exponent of the noise's spectrum over frequency: 0 white, 0.5 pink, 1 brown
     peak: float = 0.5  # amplitude of the loudest sample
@@ -38,11 +40,25 @@ def draw_recording(rng: np.random.Generator) -> Recording:
         tract=float(np.clip(np.exp(rng.normal(0, 0.08)), 0.84, 1.19)),
         equalizer=tuple(rng.normal(0, 4.0, 7)) if rng.random() < 0.6 else (),
         reverberation=float(rng.uniform(0.08, 0.45)) if rng.random() < 0.4 else 0.0,
-        direct=float(rng.uniform(0.6, 0.95)),
+        direct=float(rng.uniform(0.4, 0.95)),
+        band=_draw_band(rng),
+        clipping=float(rng.uniform(0.25, 0.8)) if rng.random() < 0.08 else 1.0,
         snr_db=float(rng.uniform(12, 55)) if rng.random() < 0.7 else np.inf,
         noise_slope=float(rng.uniform(0, 1)),
         peak=peak,
     )
+
+
+def _draw_band(rng: np.random.Generator) -> tuple[float, float]:
+    """Mostly all; otherwise a telephone's, a small microphone's or a strong compression's."""
+    kind = rng.random()
+    if kind < 0.70:
+        return 0.0, 8000.0
+    if kind < 0.80:
+        return float(rng.uniform(200, 350)), float(rng.uniform(3200, 4000))
+    if kind < 0.90:
+        return float(rng.uniform(80, 250)), 8000.0
+    return 0.0, float(rng.uniform(4500, 7000))
 
 
 def record(pcm: np.ndarray, rate: int, recording: Recording, rng: np.random.Generator) -> np.ndarray:
@@ -52,11 +68,30 @@ def record(pcm: np.ndarray, rate: int, recording: Recording, rng: np.random.Gene
         sound = _shape_spectrum(sound, recording.tract, recording.equalizer)
     if recording.reverberation > 0:
         sound = _reverberate(sound, recording.reverberation, recording.direct, rng)
+    if recording.band != (0.0, 8000.0):
+        sound = _limit(sound, *recording.band)
+    if recording.clipping < 1:
+        loudest = float(np.abs(sound).max()) * recording.clipping
+        sound = np.clip(sound, -loudest, loudest)
     if np.isfinite(recording.snr_db):
         power = float(np.mean(np.square(sound))) + 1e-12
         noise = coloured_noise(len(sound), recording.noise_slope, rng)
         sound = sound + noise * np.sqrt(power / 10 ** (recording.snr_db / 10)).astype(np.float32)
     return (sound * (recording.peak / max(float(np.abs(sound).max()), 1e-4))).astype(np.float32)
+
+
+def play_faster(pcm: np.ndarray, rate: int, factor: float) -> np.ndarray:
+    """``pcm`` at ``rate`` played ``factor`` times as fast, at 16 kHz: its pitch rises, its formants stay."""
+    return _shape_spectrum(soxr.resample(pcm, rate * factor, RATE).astype(np.float32), 1 / factor, ())
+
+
+def _limit(sound: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The sound between ``low`` and ``high`` Hz, filtered forwards and backwards so that it keeps its time."""
+    if low > 0:
+        sound = scipy.signal.sosfiltfilt(scipy.signal.butter(2, low, "highpass", fs=RATE, output="sos"), sound)
+    if high < RATE / 2:
+        sound = scipy.signal.sosfiltfilt(scipy.signal.butter(4, high, "lowpass", fs=RATE, output="sos"), sound)
+    return sound.astype(np.float32)
 
 
 def _shape_spectrum(sound: np.ndarray, tract: float, equalizer: tuple[float, ...]) -> np.ndarray:

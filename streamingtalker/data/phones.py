@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 SILENCE = "sil"
 VOWELS = frozenset(["aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"])
 BILABIALS = frozenset(["m", "b", "p"])
@@ -61,6 +63,7 @@ IPA = {
 }  # fmt: skip
 _IPA_SYMBOL = re.compile("|".join(sorted(IPA, key=len, reverse=True)) + "|.", re.DOTALL)
 _IPA_MARKS = frozenset("ˈˌːˑ̩̃ʰʲ̪̯͡ ‍-'")
+_IPA_LENGTHENERS = frozenset("ːˑ̩̃ʰʲ̪̯͡")
 _CMU_NAMES = {
     "pau": SILENCE,
     "h#": SILENCE,
@@ -105,6 +108,30 @@ def from_ipa(symbols: str) -> list[str]:
         elif symbol not in _IPA_MARKS:
             raise ValueError(f"no phone for the symbol {symbol!r} in {symbols!r}")
     return names
+
+
+def timed_ipa(symbols: str, edges: Sequence[float] | np.ndarray) -> list[Phone]:
+    """The phones of ``symbols`` (IPA, marks, spaces and punctuation), number i from edges[i] to [i + 1].
+
+    The time of a mark of stress goes to the phone that follows, that of length to the phone before; all else is
+    silence. Raises ValueError at a letter that is none of the alphabet's.
+    """
+    phones: list[Phone] = []
+    begun: float | None = None
+    for match in _IPA_SYMBOL.finditer(symbols):
+        start, end = float(edges[match.start()]), float(edges[match.end()])
+        if match[0] in IPA:
+            phones += share_out(IPA[match[0]].split(), start if begun is None else begun, end)
+            begun = None
+        elif match[0] in "ˈˌ":
+            begun = start
+        elif match[0] in _IPA_LENGTHENERS and phones:
+            phones[-1] = dataclasses.replace(phones[-1], end=end)
+        elif match[0].isalpha():
+            raise ValueError(f"no phone for the symbol {match[0]!r} in {symbols!r}")
+        else:
+            phones.append(Phone(SILENCE, start, end))
+    return phones
 
 
 def from_cmu(name: str) -> str:
