@@ -1,12 +1,13 @@
 """The audio encoders: PCM at 16 kHz → one feature vector a motion frame, behind one interface."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from streamingtalker.audio.hubert import HubertEncoder
+from streamingtalker.audio.interface import AudioEncoder
 from streamingtalker.audio.mel import COLUMNS, LogMelStream, column_centre
 from streamingtalker.audio.posteriors import HOP, PosteriorStream, Recogniser, open_recogniser
 from streamingtalker.config import AudioDims, ConfigError, frame_count
@@ -14,22 +15,6 @@ from streamingtalker.layers import ConvStack
 from streamingtalker.streaming import SlidingBuffer, Stream
 
 RecogniserFactory = Callable[[], Recogniser | None]
-
-
-class AudioEncoder(nn.Module, ABC):
-    """What every audio encoder can do. A is its width, T = frame_count(samples)."""
-
-    @abstractmethod
-    def features(self, pcm: np.ndarray) -> np.ndarray:
-        """What ``forward`` takes for a whole clip, without a batch dimension. Holds no weights: can be kept on disk."""
-
-    @abstractmethod
-    def forward(self, features: Tensor) -> Tensor:
-        """Features [B, …] → [B, T, A]."""
-
-    @abstractmethod
-    def stream(self) -> Stream[Tensor]:
-        """A stream that gives the frames [k, A] of ``forward(features(pcm))``, as early as they are final."""
 
 
 class SpeechFeatures:
@@ -182,6 +167,4 @@ def build_encoder(dims: AudioDims, fps: int, recogniser: RecogniserFactory = ope
     """The encoder that ``dims.kind`` names. Raises ConfigError for a kind that does not exist."""
     if dims.kind == "speech":
         return SpeechEncoder(dims, fps, recogniser)
-    from streamingtalker.audio.hubert import HubertEncoder  # its library takes seconds to load
-
     return HubertEncoder(dims, fps)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamingtalker.audio.encoder import AudioEncoder
+from streamingtalker.audio.interface import AudioEncoder
 from streamingtalker.config import AudioDims, ConfigError, frame_count
 from streamingtalker.streaming import Stream
 
@@ -20,7 +20,7 @@ class HubertEncoder(AudioEncoder):
         super().__init__()
         if dims.kind != "hubert":
             raise ConfigError(f"A {dims.kind!r} audio encoder does not exist; choose 'speech' or 'hubert'.")
-        from transformers import HubertConfig, HubertModel
+        from transformers import HubertConfig, HubertModel  # takes seconds to load
 
         self.dims = dims
         self.fps = fps

@@ -1,0 +1,24 @@
+"""What every audio encoder can do."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from torch import Tensor, nn
+
+from streamingtalker.streaming import Stream
+
+
+class AudioEncoder(nn.Module, ABC):
+    """PCM at 16 kHz → one feature vector a motion frame. A is its width, T = frame_count(samples)."""
+
+    @abstractmethod
+    def features(self, pcm: np.ndarray) -> np.ndarray:
+        """What ``forward`` takes for a whole clip, without a batch dimension. Holds no weights: can be kept on disk."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, …] → [B, T, A]."""
+
+    @abstractmethod
+    def stream(self) -> Stream[Tensor]:
+        """A stream that gives the frames [k, A] of ``forward(features(pcm))``, as early as they are final."""
