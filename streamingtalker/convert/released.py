@@ -1,0 +1,106 @@
+"""The published network filled with the published weights."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamingtalker.config import HeadDims
+from streamingtalker.convert.errors import ConvertError
+from streamingtalker.convert.names import translate
+from streamingtalker.released.dims import ReleasedDims, ReleasedMotion, ReleasedPredictor
+from streamingtalker.released.talker import ReleasedTalker
+from streamingtalker.topology import Topology
+
+
+def from_released(
+    state_dict: dict[str, Tensor], config: dict[str, Any], topology: Topology | None = None
+) -> ReleasedTalker:
+    """The published talker with the weights of ``state_dict``, on the CPU, ready to run.
+
+    ``state_dict``: the tensors of a published talker checkpoint by their published names (``autoencoder.…``,
+    ``diff_ar_network.…`` and, optionally, ``audio_encoder.…``). ``config``: the published configuration, its ``MODEL``
+    section as ``model``. ``topology``: the face it moves; without, one of which only the number of vertices is known.
+
+    Raises ConvertError for a tensor that is missing, unknown, misshapen or not finite.
+    """
+    dims = read_config(config)
+    talker = ReleasedTalker(dims, topology or _faceless(dims.motion.vertices))
+    own = translate({name: torch.as_tensor(value) for name, value in state_dict.items()}, dims)
+    _check(own, talker)
+    talker.load_state_dict({**own, "start": talker.start})
+    talker.eval()
+    with torch.no_grad():
+        talker.start.copy_(talker.vqvae.still())
+    return talker
+
+
+def read_config(config: dict[str, Any]) -> ReleasedDims:
+    """The dimensions in a published configuration. Raises ConvertError where it lacks one."""
+    model = config.get("model", config)
+    try:
+        motion, predictor, audio = model["VAE"], model["DIFF_AR_DEC"], model["AUDIO_ENCODER"]
+        return ReleasedDims(
+            motion=ReleasedMotion(
+                vertices=motion["n_vert"] // 3,
+                width=motion["hidden_size"],
+                layers=motion["num_hidden_layers"],
+                heads=motion["num_attention_heads"],
+                feedforward=motion["intermediate_size"],
+                components=motion["face_quan_num"],
+                code_dim=motion["zquant_dim"],
+                codes=motion["n_embed"],
+                slope=motion["neg"],
+            ),
+            predictor=ReleasedPredictor(
+                width=predictor["latent_dim"],
+                layers=predictor["num_layers"],
+                heads=predictor["n_heads"],
+                feedforward=predictor["feedforward_dim"],
+                activation=predictor.get("activation", "relu"),
+                period=predictor["period"],
+                audio=predictor["audio_encode_dim"],
+                history=model["window_size"],
+            ),
+            fps=audio["hidden_fps"],
+            styles=predictor["id_dim"],
+            head=_head(model["SCHEDULER"]),
+        )
+    except KeyError as error:
+        raise ConvertError(f"The configuration lacks {error}; take the one the weights were published with.") from error
+
+
+def _head(scheduler: dict[str, Any]) -> HeadDims:
+    return HeadDims(
+        kind="linear",
+        train_steps=scheduler["num_train_timesteps"],
+        beta_start=scheduler["beta_start"],
+        beta_end=scheduler["beta_end"],
+    )
+
+
+def _check(own: dict[str, Tensor], talker: ReleasedTalker) -> None:
+    expected = {name: value.shape for name, value in talker.state_dict().items() if name != "start"}
+    wrong = sorted(name for name in expected.keys() | own.keys() if expected.get(name) != _shape(own, name))
+    if wrong:
+        raise ConvertError(f"{wrong[0]} has not the published network's shape; the file is another network's.")
+    broken = sorted(name for name, value in own.items() if not value.isfinite().all())
+    if broken:
+        raise ConvertError(f"{broken[0]} holds numbers that are not finite; the file is damaged.")
+
+
+def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
+    return tensors[name].shape if name in tensors else None
+
+
+def _faceless(vertices: int) -> Topology:
+    nothing = np.zeros(0, np.int32)
+    return Topology(
+        name="unnamed",
+        template=np.zeros((vertices, 3), np.float32),
+        faces=np.zeros((0, 3), np.int32),
+        lip_pairs=np.zeros((5, 2), np.int32),
+        lips=nothing,
+        upper_face=nothing,
+    )
