@@ -5,11 +5,12 @@ the mean of all targets weighted by dominance (after Cohen and Massaro, 1993). W
 meet at m b p, the lower lip meets the upper teeth at f v, whatever the neighbours want.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamingtalker.data.moods import factor
 from streamingtalker.data.phones import (
     BILABIALS,
     LABIODENTALS,
@@ -28,6 +29,7 @@ from streamingtalker.data.visemes import (
     to_shapes,
     visemes_of,
 )
+from streamingtalker.mood import MOODS
 
 JAW_GROUP, LIPS, ROUNDING, TONGUE = 0, 1, 2, 3
 _GROUP = {"funnel": ROUNDING, "pucker": ROUNDING, "jaw": JAW_GROUP, "tongue": TONGUE, "close": JAW_GROUP}
@@ -50,8 +52,8 @@ class Style:
 
 STYLES: tuple[Style, ...] = (
     Style("even"),
-    Style("lively", jaw=1.25, lips=1.2, rounding=1.1, smile=0.06, brows=1.5),
-    Style("reserved", jaw=0.72, lips=0.75, rounding=0.85, tightness=0.9, asymmetry=0.10, brows=0.5),
+    Style("lively", jaw=1.22, lips=1.2, rounding=1.1, smile=0.06, brows=1.5),
+    Style("reserved", jaw=0.74, lips=0.75, rounding=0.85, tightness=0.9, asymmetry=0.10, brows=0.6),
     Style("precise", jaw=0.95, lips=1.1, rounding=1.3, tightness=1.2, asymmetry=-0.05, smile=0.03, brows=0.9),
 )
 
@@ -67,8 +69,8 @@ class Articulation:
     steepness: float = 1.3  # exponent of the fall of the dominance
     core: tuple[float, float] = (0.30, 0.65)  # share of the phone over which it has its full dominance
     stress_jaw: tuple[float, float, float] = (0.80, 1.0, 1.15)  # on a vowel's jaw: un-, secondary, stressed
-    jitter: float = 0.10  # standard deviation of the targets' random factor
-    drift: float = 0.08  # amplitude of the slow change of the opening
+    # What cannot be heard cannot be learnt: chance has little to say about the mouth.
+    jitter: float = 0.03  # standard deviation of the targets' random factor
     floor: float = 0.02  # dominance of rest, which is what remains far from any phone
 
 
@@ -94,41 +96,66 @@ class _Target:
     start: float
     end: float
     values: np.ndarray  # [C]
+    tightness: float = 1.0
 
 
 def mouth(phones: Sequence[Phone], frames: int, fps: float, style: Style, rng: np.random.Generator, seal: LipSeal,
-          shape_names: Sequence[str]) -> np.ndarray:  # fmt: skip
-    """Weights float32 [frames, S] of the rig's mouth shapes while ``phones`` are spoken; frame k is at k / fps."""
+          shape_names: Sequence[str], moods: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+    """Weights float32 [frames, S] of the rig's mouth shapes while ``phones`` are spoken; frame k is at k / fps.
+
+    ``moods`` [frames, M], intensities of MOODS, change the way of speaking; None: neutral throughout.
+    """
     times = np.arange(frames) / fps
-    targets = [target for phone in phones for target in _targets(phone, style, rng)]
-    channels = blend(targets, times, style.tightness)
-    channels[:, GROUP_OF_CHANNEL == JAW_GROUP] *= _drift(times, rng)[:, None]
-    channels[:, CHANNEL_NAMES.index("smile")] += style.smile
+    moods = np.zeros((frames, len(MOODS))) if moods is None else moods
+    manners = {name: factor(name, moods) for name in ("jaw", "lips", "rounding", "tightness")}
+    targets = [
+        target
+        for phone in phones
+        for target in _targets(phone, style, {name: _at(phone, curve, fps) for name, curve in manners.items()}, rng)
+    ]
+    channels = blend(targets, times)
     channels[:, CHANNEL_NAMES.index("jaw")] = _within_reach(channels[:, CHANNEL_NAMES.index("jaw")])
     weights = _lean(to_shapes(np.clip(channels, 0.0, 1.0), shape_names), style.asymmetry, shape_names)
     return close_lips(weights, phones, times, seal, shape_names)
 
 
-def _targets(phone: Phone, style: Style, rng: np.random.Generator) -> list[_Target]:
-    """The visemes of ``phone``, as large as stress, length, style and chance make them."""
+def held_visemes(seal: LipSeal, shape_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Weights float32 [S] of each viseme held for long, closures included; m b p are "p", f v are "f"."""
+    at_once = np.zeros(1)
+    return {
+        name: close_lips(to_shapes(values[None], shape_names), [Phone(name, -1.0, 1.0)], at_once, seal, shape_names)[0]
+        for name, values in VISEMES.items()
+    }
+
+
+def _at(phone: Phone, curve: np.ndarray, fps: float) -> float:
+    """What ``curve`` [T] is in the middle of ``phone``."""
+    return float(curve[min(round((phone.start + phone.end) / 2 * fps), len(curve) - 1)])
+
+
+def _targets(phone: Phone, style: Style, manner: Mapping[str, float], rng: np.random.Generator) -> list[_Target]:
+    """The visemes of ``phone``, as large as stress, length, style, the mood's ``manner`` and chance make them."""
     keys = visemes_of(phone.name)
-    scale = np.array([style.jaw, style.lips, style.rounding, 1.0])[GROUP_OF_CHANNEL]
-    scale = scale * (1 + ARTICULATION.jitter * rng.standard_normal(4)).clip(0.7, 1.3)[GROUP_OF_CHANNEL]
+    scale = np.array([style.jaw * manner["jaw"], style.lips * manner["lips"], style.rounding * manner["rounding"], 1.0])
+    scale *= (1 + ARTICULATION.jitter * rng.standard_normal(4)).clip(0.9, 1.1)
+    scale = scale[GROUP_OF_CHANNEL]
     if phone.name in VOWELS:
         index = {UNSTRESSED: 0, SECONDARY: 1, STRESSED: 2}[phone.stress]
         scale[CHANNEL_NAMES.index("jaw")] *= ARTICULATION.stress_jaw[index] * min(1.12, 0.80 + 2.2 * phone.seconds)
     split = phone.start + (DIPHTHONG_SPLIT if len(keys) == 2 else 1.0) * phone.seconds
     edges = [*[phone.start, split, phone.end][: len(keys)], phone.end]
+    tightness = style.tightness * manner["tightness"]
     return [
-        _Target(key, start, end, VISEMES[key] * scale) for key, start, end in zip(keys, edges, edges[1:], strict=False)
+        _Target(key, start, end, VISEMES[key] * scale, tightness)
+        for key, start, end in zip(keys, edges, edges[1:], strict=False)
     ]
 
 
-def blend(targets: Sequence[_Target], times: np.ndarray, tightness: float = 1.0) -> np.ndarray:
+def blend(targets: Sequence[_Target], times: np.ndarray) -> np.ndarray:
     """The dominance-weighted mean of ``targets`` at ``times`` (seconds), float32 [T, C]."""
     values = np.stack([target.values for target in targets])
     strengths = np.array([(*DOMINANCE[target.viseme], 3.0 if target.viseme == "th" else 0.6) for target in targets])
-    reach = np.array([_REACH.get(target.viseme, 1.0) for target in targets]) / tightness
+    reach = np.array([_REACH.get(target.viseme, 1.0) / target.tightness for target in targets])
     start, end = (np.array([getattr(target, edge) for target in targets]) for edge in ("start", "end"))
     core_start, core_end = (start + share * (end - start) for share in ARTICULATION.core)
     # A silence is flat but for its edges, so that a long one holds the mouth shut to its ends.
@@ -146,13 +173,6 @@ def _within_reach(jaw: np.ndarray) -> np.ndarray:
     """Jaw weights [T] eased towards the widest that running speech opens."""
     comfortable, spare = 0.45, 0.15
     return np.where(jaw > comfortable, comfortable + spare * np.tanh((jaw - comfortable) / spare), jaw)
-
-
-def _drift(times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A slow factor [T] about 1: two sines of random period between 1.5 and 5 seconds."""
-    periods, phases = rng.uniform(1.5, 5.0, 2), rng.uniform(0, 2 * np.pi, 2)
-    waves = np.sin(2 * np.pi * times[:, None] / periods + phases)
-    return 1 + ARTICULATION.drift * waves.mean(axis=1)
 
 
 def _lean(weights: np.ndarray, asymmetry: float, shape_names: Sequence[str]) -> np.ndarray:

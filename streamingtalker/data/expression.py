@@ -1,104 +1,185 @@
-"""Life in the rest of the face: blinks, brows that follow stress and phrases, a smile that comes and goes.
+"""Life outside speech: the mood that a face holds, and brows, lids and cheeks that follow the voice.
 
-Everything is drawn from a generator, so that it varies from take to take and is the same for the same seed.
+Brows rise on stressed vowels, the more the higher and louder these are spoken, follow the melody, rise with a question
+and settle at a phrase's end. Their sizes and sides vary from take to take, drawn from a generator. Blinks and glances
+are not here: the demo lays them over any face.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from streamingtalker.data.coarticulation import Style
+from streamingtalker.data.moods import SIDES, factor, held_weights
 from streamingtalker.data.phones import SILENCE, STRESSED, Phone
+from streamingtalker.data.prosody import Prosody, listen
+from streamingtalker.data.visemes import LipSeal
+from streamingtalker.mood import smooth
 
-BLINK_INTERVAL = 3.4  # seconds, mean between blinks
-DOUBLET = 0.12  # chance that a second blink follows at once
-CLOSING, HOLDING, OPENING = 0.075, 0.035, 0.160  # seconds of a blink
+PAUSE = 0.15  # seconds of silence that end a phrase
+QUESTION = 2.0  # semitones that the end of a question lies above the rest of it
+CALM = 0.05  # seconds, the blur that leaves no corner in a curve
+_HELD_WHILE_SPEAKING = 0.85  # of what a mood holds in the mouth
 
 
-def expression(phones: Sequence[Phone], frames: int, fps: float, style: Style, rng: np.random.Generator,
-               shape_names: Sequence[str]) -> np.ndarray:  # fmt: skip
-    """Weights float32 [frames, S] of the shapes outside speech; frame k is at k / fps."""
+@dataclass(frozen=True)
+class Phrase:
+    """What is said in one breath."""
+
+    start: float  # seconds
+    end: float
+    rise: float  # semitones of its end over its middle
+
+
+@dataclass(frozen=True)
+class Take:
+    """What is drawn once for a take of the upper face."""
+
+    lively: float
+    outer: float  # how far the outer brows follow the inner ones
+    frowning: float  # chance that an emphasis draws the brows together instead
+    left: float  # the left side's share over the right one's
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Take":
+        """Another take."""
+        return cls(float(np.exp(rng.normal(0, 0.2))), rng.uniform(0.5, 1.0), rng.uniform(0.0, 0.2), rng.normal(0, 0.08))
+
+
+def expression(
+    phones: Sequence[Phone], frames: int, fps: float, style: Style, moods: np.ndarray, rng: np.random.Generator,
+    shape_names: Sequence[str], pcm: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Weights float32 [frames, S] of what is not speech; frame k is at k / fps.
+
+    ``moods`` [frames, M] intensities of MOODS; ``pcm`` float32 at 16 kHz is what is heard, None: stress alone tells.
+    """
     times = np.arange(frames) / fps
-    weights = np.zeros((frames, len(shape_names)), np.float32)
-    curves = {
-        "eyeBlink": _largest(times, blink_times(phones, rng), _blink),
-        **_brows(phones, times, style, rng),
-        **_corners(times, style, rng),
-    }
-    for name, curve in curves.items():
-        for side in ("", "Left", "Right"):
+    take = Take.draw(rng)
+    heard = Prosody.flat(frames) if pcm is None else listen(pcm, frames, fps)
+    phrases = phrases_of(phones, heard.pitch, fps)
+    speaking = _any(times, phrases, lambda phrase: (phrase.start, phrase.end))
+    lively = style.brows * take.lively * factor("brows", moods)
+    weights = _held(moods, speaking, style, shape_names)
+    for name, curve in _upper_face(phones, phrases, times, heard, speaking, lively, take, rng).items():
+        curve = ndimage.gaussian_filter1d(curve, CALM * fps, mode="nearest")
+        for side in SIDES:
             if name + side in shape_names:
-                lean = 1 + 0.08 * rng.standard_normal() if name != "eyeBlink" else 1.0
-                weights[:, shape_names.index(name + side)] = np.clip(curve * lean, 0, 1)
+                lean = {"Left": 1 + take.left, "Right": 1 - take.left}.get(side, 1.0)
+                weights[:, shape_names.index(name + side)] += lean * curve
+    return np.clip(weights, 0.0, 1.0)
+
+
+def join(spoken: np.ndarray, lively: np.ndarray, seal: LipSeal, shape_names: Sequence[str]) -> np.ndarray:
+    """Weights [T, S] of a face that speaks and is lively, with the lips as far apart as speech alone has them.
+
+    What a mood holds in the corners of the mouth gives way where the lips are round, and what it presses together
+    gives way where they part or where the lower lip is at the teeth.
+    """
+    column = {name: index for index, name in enumerate(shape_names)}
+    opening = seal.opening(spoken)
+    round_lips = np.clip(1.3 * spoken[:, column["mouthPucker"]] + 0.9 * spoken[:, column["mouthFunnel"]], 0, 1)
+    at_teeth = np.clip(spoken[:, column["mouthRollLower"]] / 0.6 - 0.3, 0, 1)
+    shut = np.clip(1 - opening / 0.004, 0, 1) * (1 - at_teeth)
+    lively = lively.copy()
+    for name, index in column.items():
+        if name.startswith(("mouthSmile", "mouthDimple", "mouthFrown", "mouthStretch")):
+            lively[:, index] *= (1 - 0.9 * round_lips) * (1 - 0.5 * at_teeth)
+        elif name.startswith(("mouthPress", "mouthShrug", "mouthRoll")):
+            lively[:, index] *= shut
+    return seal.bring_to(np.clip(spoken + lively, 0.0, 1.0), opening, np.ones(len(spoken)))
+
+
+def phrases_of(phones: Sequence[Phone], pitch: np.ndarray, fps: float) -> list[Phrase]:
+    """The phrases between the pauses of ``phones``, whose ``pitch`` [T] in semitones is given."""
+    pauses = [phone for phone in phones if phone.name == SILENCE and phone.seconds > PAUSE]
+    edges = [phones[0].start, *(edge for pause in pauses for edge in (pause.start, pause.end)), phones[-1].end]
+    spans = zip(edges[::2], edges[1::2], strict=True)
+    return [Phrase(start, end, _rise(pitch, start, end, fps)) for start, end in spans if end - start > 1e-3]
+
+
+def _rise(pitch: np.ndarray, start: float, end: float, fps: float) -> float:
+    """Semitones by which the last fifth of a second lies over what came before; 0 for a phrase too short to tell."""
+    first, turn, last = (round(at * fps) for at in (start, end - 0.2, end))
+    return float(pitch[turn:last].max() - np.median(pitch[first:turn])) if turn - first > 6 and last > turn else 0.0
+
+
+def _held(moods: np.ndarray, speaking: np.ndarray, style: Style, shape_names: Sequence[str]) -> np.ndarray:
+    """What mood and style hold in the face, a little less of it in the mouth while it speaks."""
+    weights = held_weights(moods, shape_names)
+    weights[:, [name.startswith("mouthSmile") for name in shape_names]] += style.smile
+    of_mouth = [name.startswith(("mouth", "jaw")) for name in shape_names]
+    weights[:, of_mouth] *= (1 - (1 - _HELD_WHILE_SPEAKING) * speaking)[:, None]
     return weights
 
 
-def blink_times(phones: Sequence[Phone], rng: np.random.Generator) -> list[float]:
-    """When blinks begin, in seconds: at random, often at the end of a phrase, now and then twice in a row."""
-    seconds = phones[-1].end
-    times: list[float] = []
-    at = rng.uniform(0, BLINK_INTERVAL)
-    pauses = [phone.start for phone in phones if phone.name == SILENCE and phone.seconds > 0.12]
-    while at < seconds:
-        near = [pause for pause in pauses if abs(pause - at) < 0.7]
-        begin = near[0] + 0.05 if near and rng.random() < 0.6 else at
-        times.append(begin)
-        if rng.random() < DOUBLET:
-            times.append(begin + CLOSING + HOLDING + OPENING + rng.uniform(0.02, 0.12))
-        at = max(at, begin) + 0.6 + rng.gamma(2.5, (BLINK_INTERVAL - 0.6) / 2.5)
-    return times
+def _upper_face(
+    phones: Sequence[Phone], phrases: Sequence[Phrase], times: np.ndarray, heard: Prosody, speaking: np.ndarray,
+    lively: np.ndarray, take: Take, rng: np.random.Generator,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Curves [T] by the name of a shape without its side."""
+    raised, drawn = _beats(phones, times, heard, take, rng)
+    asking = _any(times, [p for p in phrases if p.rise > QUESTION], lambda p: (p.end - 0.30, p.end + 0.25), 0.22, 0.5)
+    ending = _any(times, [p for p in phrases if p.rise <= QUESTION], lambda p: (p.end - 0.12, p.end + 0.30), 0.25, 0.5)
+    melody = speaking * np.clip(heard.pitch / 6, -0.5, 1)
+    brows = lively * (0.30 * raised + 0.10 * melody + 0.04 * _wander(times, rng, 3.5)) + 0.38 * asking * take.lively
+    brows = _limited(brows - 0.05 * ending * speaking)
+    return {
+        "browInnerUp": brows,
+        "browOuterUp": brows * take.outer,
+        "browDown": _limited(lively * 0.30 * drawn) + 0.05 * ending,
+        "eyeWide": 0.30 * np.maximum(brows - 0.12, 0) + 0.06 * asking,
+        "eyeSquint": 0.03 + lively * (0.20 * drawn + 0.03 * _wander(times, rng, 4.0)) + 0.10 * ending,
+        "cheekSquint": 0.05 * lively * (speaking + 0.6 * np.clip(heard.loudness / 10, -1, 1) * speaking),
+        "eyeBlink": 0.06 * ending,
+    }
 
 
-def _blink(since: np.ndarray) -> np.ndarray:
-    """How far the lids are closed ``since`` seconds after a blink began."""
-    closing = _smooth(since / CLOSING)
-    opening = _smooth((since - CLOSING - HOLDING) / OPENING)
-    return closing * (1 - opening)
+def _beats(
+    phones: Sequence[Phone], times: np.ndarray, heard: Prosody, take: Take, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far emphasis raises the brows and how far it draws them together, [T] each."""
+    raised, drawn = np.zeros(len(times)), np.zeros(len(times))
+    for vowel in [phone for phone in phones if phone.stress == STRESSED]:
+        weight = emphasis(vowel, times, heard) + 0.12 * rng.standard_normal()
+        height = np.clip(1.6 * (weight - 0.35), 0, 1) * rng.uniform(0.75, 1.25)
+        rise, fall = rng.uniform(0.14, 0.20), rng.uniform(0.30, 0.50)
+        curve = height * _plateau(times, vowel.start, vowel.end, rise, fall)
+        onto = drawn if rng.random() < take.frowning else raised
+        np.maximum(onto, curve, out=onto)
+    return raised, drawn
 
 
-def _brows(phones: Sequence[Phone], times: np.ndarray, style: Style, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Raised on some stressed vowels and on phrases' beginnings, drawn together now and then."""
-    stressed = [phone for phone in phones if phone.stress == STRESSED]
-    beats = [phone.start - 0.06 for phone in stressed if rng.random() < 0.28]
-    starts = [a.end for a in phones if a.name == SILENCE and a.seconds > 0.15 and rng.random() < 0.5]
-    heights = {at: style.brows * rng.uniform(0.10, 0.34) for at in [*beats, *starts]}
-    raised = _largest(times, list(heights), lambda since: _beat(since, 0.12, 0.45), list(heights.values()))
-    raised = np.minimum(raised + style.brows * 0.05 * (1 + _wander(times, rng, 2.5)), 0.6)
-    outer = raised * rng.uniform(0.3, 0.9)
-    frowns = [phone.start for phone in stressed if rng.random() < 0.05]
-    lowered = _largest(times, frowns, lambda since: _beat(since, 0.2, 0.7), [style.brows * 0.25] * len(frowns))
-    squint = 0.05 * (1 + _wander(times, rng, 3.0)) + 0.25 * lowered
-    return {"browInnerUp": raised, "browOuterUp": outer, "browDown": lowered, "eyeSquint": squint,
-            "eyeWide": 0.35 * np.maximum(raised - 0.2, 0)}  # fmt: skip
+def emphasis(vowel: Phone, times: np.ndarray, heard: Prosody) -> float:
+    """How much a stressed vowel stands out, about 0 to 1: by its pitch, its loudness and its length."""
+    inside = (times >= vowel.start - 0.02) & (times <= vowel.end + 0.02)
+    if not inside.any():
+        return 0.0
+    near = (times >= vowel.start - 1.0) & (times <= vowel.end + 1.0)
+    pitch = heard.pitch[inside].max() - heard.pitch[near].mean()
+    loudness = heard.loudness[inside].max() - heard.loudness[near].mean()
+    return float(0.15 + 0.10 * pitch + 0.02 * loudness + 1.2 * min(vowel.seconds, 0.25))
 
 
-def _corners(times: np.ndarray, style: Style, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """A slight smile that wanders, cheeks with it."""
-    level = max(0.0, rng.normal(0.03, 0.03)) + style.smile * 0.5
-    smile = np.maximum(level * (1 + 0.8 * _wander(times, rng, 4.0)), 0)
-    return {"mouthSmile": smile, "cheekSquint": 0.6 * smile, "mouthDimple": 0.3 * smile}
+def _any(
+    times: np.ndarray, phrases: Sequence[Phrase], span: Callable[[Phrase], tuple[float, float]], rise: float = 0.2,
+    fall: float = 0.3,
+) -> np.ndarray:  # fmt: skip
+    """1 within any of the spans of ``phrases``, 0 far from them, [T]."""
+    curves = [_plateau(times, *span(phrase), rise, fall) for phrase in phrases]
+    return np.max([np.zeros(len(times)), *curves], axis=0)
 
 
-def _largest(
-    times: np.ndarray,
-    begins: Sequence[float],
-    shape: Callable[[np.ndarray], np.ndarray],
-    heights: Sequence[float] | None = None,
-) -> np.ndarray:
-    """The largest of ``shape(times - begin)`` over all begins, each times its height, [T]."""
-    total = np.zeros(len(times))
-    for begin, height in zip(begins, heights or [1.0] * len(begins), strict=True):
-        total = np.maximum(total, height * shape(times - begin))
-    return total
+def _plateau(times: np.ndarray, start: float, end: float, rise: float, fall: float) -> np.ndarray:
+    """1 from ``start`` to ``end``, reached and left within so many seconds."""
+    return smooth((times - start) / rise + 1) * (1 - smooth((times - end) / fall))
 
 
-def _beat(since: np.ndarray, rise: float, fall: float) -> np.ndarray:
-    return _smooth(since / rise) * (1 - _smooth((since - rise) / fall))
-
-
-def _smooth(share: np.ndarray) -> np.ndarray:
-    share = np.clip(share, 0, 1)
-    return share * share * (3 - 2 * share)
+def _limited(curve: np.ndarray) -> np.ndarray:
+    """Nearly the same while small, never above 0.6."""
+    return 0.6 * np.tanh(curve / 0.6)
 
 
 def _wander(times: np.ndarray, rng: np.random.Generator, period: float) -> np.ndarray:

@@ -92,23 +92,25 @@ def visemes_of(phone: str) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class LipSeal:
-    """The opening between the lips of a rig as a linear function of its shapes' weights, and how to close it.
+    """The opening between the lips of a rig as a linear function of its shapes' weights, and how to bring it about.
 
     The rest face's opening plus the weights times ``per_shape`` is the signed distance of the inner lips, upper over
-    lower, averaged over the middle of the mouth; negative where they press into each other.
+    lower, averaged from corner to corner; negative where they press into each other.
     """
 
     rest: float  # metres
     per_shape: np.ndarray  # float32 [S] metres at full weight
     close: int  # index of mouthClose among the shapes
+    jaw: int  # index of jawOpen
 
     @classmethod
     def of(cls, rig: Rig) -> "LipSeal":
-        """The seal measured on the three middle lip pairs of ``rig``."""
-        upper, lower = rig.topology.lip_pairs[1:4].T
+        """The seal measured on the lip pairs of ``rig``."""
+        upper, lower = rig.topology.lip_pairs.T
         height = rig.topology.template[:, 1]
         per_shape = (rig.shapes[:, upper, 1] - rig.shapes[:, lower, 1]).mean(axis=1)
-        return cls(float((height[upper] - height[lower]).mean()), per_shape, rig.shape_names.index("mouthClose"))
+        close, jaw = (rig.shape_names.index(name) for name in ("mouthClose", "jawOpen"))
+        return cls(float((height[upper] - height[lower]).mean()), per_shape, close, jaw)
 
     def opening(self, weights: np.ndarray) -> np.ndarray:
         """Signed lip opening [T] in metres for ``weights`` [T, S]."""
@@ -117,11 +119,15 @@ class LipSeal:
     def bring_to(self, weights: np.ndarray, opening: np.ndarray | float, strength: np.ndarray) -> np.ndarray:
         """``weights`` [T, S] with mouthClose changed so that the lips come to ``opening`` (metres).
 
+        Where lips press into each other with mouthClose at rest already, as a smile makes them, the jaw gives way.
         ``strength`` [T] in [0, 1] is the part of the way that they go.
         """
-        missing = (np.asarray(opening) - self.opening(weights)) / self.per_shape[self.close]
+        missing = strength * (np.asarray(opening) - self.opening(weights))
         sealed = weights.copy()
-        sealed[:, self.close] = np.clip(weights[:, self.close] + strength * missing, 0.0, 1.0)
+        wanted = weights[:, self.close] + missing / self.per_shape[self.close]
+        sealed[:, self.close] = np.clip(wanted, 0.0, 1.0)
+        beyond = np.minimum(wanted, 0.0) * self.per_shape[self.close]  # metres that mouthClose cannot give
+        sealed[:, self.jaw] = np.clip(weights[:, self.jaw] + beyond / self.per_shape[self.jaw], 0.0, 1.0)
         return sealed
 
 
