@@ -29,11 +29,29 @@ class MotionDims:
     code_dim: int = 4  # C, numbers a code
     codes: int = 64  # N, codes in a codebook
     shared_codebook: bool = False  # one codebook for all components, as in the paper, or one each
+    upper_basis: int = 0  # coefficients of brows and lids, where these have a latent space of their own
+    upper_width: int = 64
+    upper_components: int = 0  # their codes a frame, the last of the frame's components
+
+    @property
+    def coefficients(self) -> int:
+        """K, of the whole face."""
+        return self.basis + self.upper_basis
+
+    @property
+    def all_components(self) -> int:
+        """H, of the whole face."""
+        return self.components + self.upper_components
 
     @property
     def latent(self) -> int:
         """H·C, numbers a frame."""
-        return self.components * self.code_dim
+        return self.all_components * self.code_dim
+
+    @property
+    def upper_latent(self) -> int:
+        """The last of a frame's numbers: those of brows and lids."""
+        return self.upper_components * self.code_dim
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,8 @@ class Sampling:
     guidance: float = 0.5  # part of the prediction that sees the history; the rest, 1 − guidance, sees an empty one
     temperature: float = 0.4  # scale of the noise a frame is drawn from; 0 gives the same face for every seed
     noise_memory: float = 0.5  # correlation of a frame's noise with the last one's: variation without trembling
+    upper_guidance: float = 1.0  # guidance of brows and lids, where these have a latent space of their own
+    upper_temperature: float = 1.0  # and their temperature: the voice says little about them, they vary
 
 
 @dataclass(frozen=True)
@@ -93,10 +113,16 @@ class TalkerDims:
     motion: MotionDims
     fps: int = 30
     styles: int = 4  # speaking styles (identities), the width of the paper's one-hot vector s_k
+    moods: tuple[str, ...] = ()  # whose intensities join s_k; see ``mood``
     audio: AudioDims = field(default_factory=AudioDims)
     predictor: PredictorDims = field(default_factory=PredictorDims)
     head: HeadDims = field(default_factory=HeadDims)
     sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def style_width(self) -> int:
+        """Numbers in the style condition of a frame."""
+        return self.styles + len(self.moods)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON document that ``from_json`` reads back."""

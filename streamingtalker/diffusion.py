@@ -135,11 +135,15 @@ class DiffusionHead(nn.Module):
 
 
 class Sampler(nn.Module):
-    """Draws latents: noise [..., D] and conditions [G, ..., W] with mixing weights → clean latents [..., D]."""
+    """Draws latents: noise [..., D] and conditions [G, ..., W] with mixing weights → clean latents [..., D].
+
+    At every step the G predictions are mixed with the weights [G, D] (or [G, 1]), which sum to 1 over G: how much each
+    condition counts may differ from number to number of a latent.
+    """
 
 
 class LoopSampler(Sampler):
-    """DDIM step by step. Several conditions (G) are mixed by averaging their predictions z̃₀ at every step."""
+    """DDIM step by step."""
 
     def __init__(self, head: DiffusionHead, sampling: Sampling) -> None:
         super().__init__()
@@ -150,42 +154,52 @@ class LoopSampler(Sampler):
         self.register_buffer("times", head.embed_time(times).detach(), persistent=False)  # [steps, w]
 
     def forward(self, noise: Tensor, conditions: Tensor, weights: Tensor) -> Tensor:
-        """Weights [G] sum to 1."""
+        """See the interface."""
         head = self.head[0]
         times = cast(Tensor, self.times)
         latent = noise
         for i, step in enumerate(self.steps):
             guesses = head.predict(latent.expand(len(conditions), *latent.shape), conditions, times[i])
-            clean = torch.tensordot(weights, guesses, dims=1)
-            latent = step.clean * clean + step.noisy * latent
+            latent = step.clean * mix(guesses, weights) + step.noisy * latent
         return latent
 
 
+def mix(rows: Tensor, weights: Tensor) -> Tensor:
+    """Σ_g w_g · row_g for rows [G, ..., D] and weights [G, D] or [G, 1] → [..., D]."""
+    shape = (len(weights), *[1] * (rows.dim() - 2), weights.shape[-1])
+    return (rows * weights.view(shape)).sum(0)
+
+
 class AffineSampler(Sampler):
-    """The exact collapse of the loop of a head that is affine in (noise, condition): z₀ = A·noise + C·condition + d."""
+    """The exact collapse of the loop of a head that is affine: z₀ = N·noise + M·(Σ_g w_g · C·condition_g) + d.
+
+    The head predicts z̃₀ = A·z + C·condition + b(t), so each DDIM update z ← clean·z̃₀ + noisy·z maps (N, M, d) on.
+    """
 
     def __init__(self, head: "LinearHead", sampling: Sampling, latent: int, width: int) -> None:
         super().__init__()
         reference = next(head.parameters())
         exact = LinearHead(head.dims, latent, width).double()
         exact.load_state_dict(head.state_dict())
-        loop = LoopSampler(exact, sampling).double()
-        one = torch.ones(1, dtype=torch.float64)
-
-        def run(noise: Tensor, condition: Tensor) -> Tensor:
-            return loop(noise, condition[None], one)
-
-        zero_noise, zero_condition = torch.zeros(1, latent).double(), torch.zeros(1, width).double()
-        offset = run(zero_noise, zero_condition)
-        noise = run(torch.eye(latent).double(), zero_condition.expand(latent, -1)) - offset
-        condition = run(zero_noise.expand(width, -1), torch.eye(width).double()) - offset
-        for name, value in {"noise": noise, "condition": condition, "offset": offset[0]}.items():
+        exact.to("cpu")
+        silence, nothing = torch.zeros(width).double(), torch.zeros(latent).double()
+        bias = exact.predict(nothing, silence, silence)
+        eye, eyes = torch.eye(latent).double(), torch.eye(width).double()
+        of_latent = exact.predict(eye, silence.expand(latent, -1), silence) - bias
+        of_condition = exact.predict(nothing.expand(width, -1), eyes, silence) - bias
+        noise, mixed, offset = eye, torch.zeros_like(eye), torch.zeros_like(nothing)
+        for step in head.schedule.steps(sampling):
+            at_time = exact.predict(nothing, silence, exact.embed_time(torch.tensor(step.t)))
+            noise = step.clean * noise @ of_latent + step.noisy * noise
+            mixed = step.clean * (mixed @ of_latent + eye) + step.noisy * mixed
+            offset = step.clean * (offset @ of_latent + at_time) + step.noisy * offset
+        for name, value in {"noise": noise, "condition": of_condition, "mixed": mixed, "offset": offset}.items():
             self.register_buffer(name, value.detach().to(reference), persistent=False)
 
     def forward(self, noise: Tensor, conditions: Tensor, weights: Tensor) -> Tensor:
-        """As the loop; predictions of an affine head mix like their conditions."""
-        mixed = torch.tensordot(weights, conditions, dims=1)
-        return noise @ cast(Tensor, self.noise) + mixed @ cast(Tensor, self.condition) + cast(Tensor, self.offset)
+        """As the loop."""
+        guide = mix(conditions @ cast(Tensor, self.condition), weights) @ cast(Tensor, self.mixed)
+        return noise @ cast(Tensor, self.noise) + guide + cast(Tensor, self.offset)
 
 
 class LinearHead(DiffusionHead):

@@ -12,6 +12,7 @@ from streamingtalker.audio import RATE, Resampler, load_audio
 from streamingtalker.checkpoint import load_talker
 from streamingtalker.config import frame_count
 from streamingtalker.errors import UserError
+from streamingtalker.mood import Mood
 from streamingtalker.places import make_place
 from streamingtalker.streamer import FaceStreamer
 from streamingtalker.talker import Talker
@@ -25,11 +26,12 @@ def generate(
     rate: int = RATE,
     *,
     identity: int = 0,
+    mood: Mood = Mood(),
     seed: int = 0,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> np.ndarray:
     """Offsets [frames, V, 3] in metres for mono ``pcm`` [n] at ``rate``. ``progress`` hears of new frames."""
-    streamer = FaceStreamer(talker, identity=identity, seed=seed)
+    streamer = FaceStreamer(talker, identity=identity, mood=mood, seed=seed)
     pieces = []
     for frames in streamer.stream(_at_model_rate(pcm, rate)):
         pieces.append(frames)
@@ -70,6 +72,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoint", type=Path, default=DEFAULT_WEIGHTS, help="weights, if not the default ones", metavar="FILE"
     )
     parser.add_argument("--identity", type=int, default=0, help="speaking style, counted from 0", metavar="N")
+    parser.add_argument(
+        "--mood", type=Mood.parse, default=Mood(), help="neutral, happy, serious, sad or surprised; happy:0.6 for less"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the face's variation", metavar="N")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     return parser.parse_args(argv)
@@ -77,8 +82,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
-    arguments = _arguments(argv)
     try:
+        arguments = _arguments(argv)
         make_place(arguments.out, "The motion")
         pcm, rate = load_audio(arguments.speech)
         talker = load_talker(arguments.checkpoint, arguments.device)
@@ -89,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
                 pcm,
                 rate,
                 identity=arguments.identity,
+                mood=arguments.mood,
                 seed=arguments.seed,
                 progress=lambda count: bar.advance(task, count),
             )

@@ -51,7 +51,7 @@ class ConditionPredictor(nn.Module):
         super().__init__()
         self.latent = nn.Linear(latent, dims.width)
         self.no_history = nn.Parameter(torch.zeros(dims.width))
-        self.style = nn.Linear(styles, dims.width, bias=False)  # E_s(s_k) of a one-hot vector
+        self.style = nn.Linear(styles, dims.width, bias=False)  # E_s(s_k) of a one-hot vector, moods beside it
         self.layers = nn.ModuleList(PredictorLayer(dims, audio_width) for _ in range(dims.layers))
         self.norm = nn.LayerNorm(dims.width)
 
@@ -68,11 +68,11 @@ class ConditionPredictor(nn.Module):
     ) -> Tensor:
         """Conditions [B, T, W] of T frames; with a ``state``, of the next frame (T = 1).
 
-        latents [B, T, H·C] of the frame before each, ``heard`` from ``hear``, style one-hot [B, styles], ``keep`` bool
-        [B, T] or [B, 1]: does the token know its latent.
+        latents [B, T, H·C] of the frame before each, ``heard`` from ``hear``, style condition [B, T or 1, S], ``keep``
+        bool [B, T] or [B, 1]: does the token know its latent.
         """
         tokens = torch.where(keep[..., None], self.latent(latents), self.no_history)
-        tokens = tokens + self.style(style)[:, None]
+        tokens = tokens + self.style(style)
         for i, layer in enumerate(self.layers):
             tokens = layer(tokens, heard[i], state.caches[i] if state else None)
         return self.norm(tokens)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from streamingtalker.config import RATE, Sampling, frame_count
+from streamingtalker.mood import Mood, MoodBlend
 from streamingtalker.talker import Talker
 
 PIECE = RATE // 10  # samples: what ``stream`` feeds at once, so that a long recording gives its first frame early
@@ -22,22 +23,30 @@ class FaceStreamer:
     A call takes as long as the frames it gives; who wants the first frame early feeds pieces of about 0.1 s.
     """
 
-    def __init__(self, talker: Talker, *, identity: int = 0, seed: int = 0, sampling: Sampling | None = None) -> None:
+    def __init__(
+        self, talker: Talker, *, identity: int = 0, mood: Mood = Mood(), seed: int = 0, sampling: Sampling | None = None
+    ) -> None:
         self.fps = talker.dims.fps
         self.vertex_count = talker.dims.motion.vertices
         self._talker = talker
+        self._moods = MoodBlend(self.fps, talker.dims.moods, mood)
         self._seed = seed
         with torch.inference_mode():
             self._audio = talker.audio.stream()
             self._state = talker.state(identity, seed, sampling)
         self.reset()
 
+    def set_mood(self, mood: Mood) -> None:
+        """Turn to ``mood``, within half a second from the next frame on. A model without moods stays as it is."""
+        self._moods.turn_to(mood)
+
     def reset(self, seed: int | None = None) -> None:
-        """Forget the sound and the motion; begin again with ``seed`` (default: the one it had)."""
+        """Forget the sound and the motion; begin again, in the mood last set, with ``seed`` or that it had."""
         self._seed = self._seed if seed is None else seed
         self._samples = 0
         self._frames = 0
         self._finished = False
+        self._moods.reset(self._moods.mood)
         with torch.inference_mode():
             self._audio.reset()
             self._state.reset(self._talker.start, self._seed)
@@ -66,6 +75,7 @@ class FaceStreamer:
         yield self.finish()
 
     def _animate(self, audio: Tensor) -> np.ndarray:
-        latents = self._talker.next_latents(audio, self._state)
+        moods = torch.from_numpy(self._moods.next(len(audio))).to(audio)
+        latents = self._talker.next_latents(audio, self._state, moods)
         self._frames += len(latents)
         return self._talker.next_offsets(latents, self._state).cpu().numpy()

@@ -12,10 +12,9 @@ from streamingtalker.audio.posteriors import open_recogniser
 from streamingtalker.config import Sampling, TalkerDims
 from streamingtalker.diffusion import Sampler, build_head, check
 from streamingtalker.errors import UserError
-from streamingtalker.layers import StackState
 from streamingtalker.predictor import ConditionPredictor, PredictorState
 from streamingtalker.topology import Topology
-from streamingtalker.vqvae import VqVae
+from streamingtalker.vqvae import FaceState, VqVae
 
 
 class IdentityError(UserError):
@@ -27,10 +26,11 @@ class TalkerState:
     """What one stream of frames remembers. Row 0 of the predictor knows the history, row 1 (if any) does not."""
 
     predictor: PredictorState
-    decoder: StackState
-    style: Tensor  # one-hot [rows, styles]
+    decoder: FaceState
+    identity: Tensor  # [1, 1, styles + moods], the moods zero
     keep: Tensor  # bool [rows, 1]
-    weights: Tensor  # [rows] how much each row's prediction counts
+    weights: Tensor  # [rows, H·C] how much each row's prediction counts
+    temperature: Tensor  # [H·C] scale of the noise
     latent: Tensor  # [1, H·C] of the newest frame
     random: torch.Generator
     noise: Tensor | None  # [1, H·C] of the newest frame, unit variance
@@ -50,7 +50,7 @@ class TalkerState:
         fresh = torch.randn(1, self.latent.shape[1], generator=self.random).to(self.latent)
         memory = self.sampling.noise_memory
         self.noise = fresh if self.noise is None else memory * self.noise + math.sqrt(1 - memory**2) * fresh
-        return self.noise * self.sampling.temperature
+        return self.noise * self.temperature
 
 
 class Talker(nn.Module):
@@ -69,23 +69,30 @@ class Talker(nn.Module):
         self.topology = topology
         self.vqvae = VqVae(dims.motion)
         self.audio = build_encoder(dims.audio, dims.fps, recogniser)
-        self.predictor = ConditionPredictor(dims.predictor, dims.motion.latent, dims.audio.width, dims.styles)
+        self.predictor = ConditionPredictor(dims.predictor, dims.motion.latent, dims.audio.width, dims.style_width)
         self.head = build_head(dims.head, dims.motion.latent, dims.predictor.width)
         self.register_buffer("start", torch.zeros(dims.motion.latent))  # the latent before frame 0
 
-    def identity(self, index: int, rows: int = 1) -> Tensor:
-        """The one-hot style vector s_k, [rows, styles]. Raises IdentityError for a style that does not exist."""
+    def identity(self, index: int) -> Tensor:
+        """The style condition [1, 1, styles + moods] of speaker ``index`` in a neutral mood: one-hot, s_k.
+
+        Raises IdentityError for a style that does not exist.
+        """
         if not 0 <= index < self.dims.styles:
             raise IdentityError(f"Identity {index} does not exist; this model knows 0 to {self.dims.styles - 1}.")
-        style = torch.zeros(rows, self.dims.styles, device=self.start.device)
-        style[:, index] = 1
+        style = torch.zeros(1, 1, self.dims.style_width, device=self.start.device)
+        style[..., index] = 1
         return style
+
+    def style(self, identity: Tensor, moods: Tensor) -> Tensor:
+        """The style condition [B, T, styles + moods] of ``identity`` with intensities [B, T, moods]."""
+        return torch.cat([identity[..., : self.dims.styles].expand(*moods.shape[:2], -1), moods], dim=2)
 
     def conditions(self, latents: Tensor, audio: Tensor, style: Tensor, keep: Tensor | None = None) -> Tensor:
         """Conditions C_A [B, T, W] of all frames of clips, each predicted from the true latents before it (eq. 4).
 
-        latents [B, T, H·C] of frames 0 … T − 1 (the last is not needed), audio [B, T, A], style one-hot [B, styles],
-        keep bool [B, T]: which tokens know their latent (all, where None).
+        latents [B, T, H·C] of frames 0 … T − 1 (the last is not needed), audio [B, T, A], style [B, T or 1, styles +
+        moods], keep bool [B, T]: which tokens know their latent (all, where None).
         """
         before = torch.cat([self.start.expand(len(latents), 1, -1), latents[:, :-1]], dim=1)
         keep = torch.ones(before.shape[:2], dtype=torch.bool, device=before.device) if keep is None else keep
@@ -98,16 +105,15 @@ class Talker(nn.Module):
         """
         sampling = sampling or self.dims.sampling
         check(sampling)
-        guided = sampling.guidance != 1
-        rows = 2 if guided else 1
-        device = self.start.device
-        parts = [sampling.guidance, 1 - sampling.guidance] if guided else [1.0]
+        known = self._by_part(sampling.guidance, sampling.upper_guidance)
+        rows = 1 if bool((known == 1).all()) else 2
         state = TalkerState(
             predictor=self.predictor.state(rows),
             decoder=self.vqvae.state(),
-            style=self.identity(identity, rows),
-            keep=torch.tensor([[True], [False]][:rows], device=device),
-            weights=torch.tensor(parts).to(self.start),
+            identity=self.identity(identity),
+            keep=torch.tensor([[True], [False]][:rows], device=self.start.device),
+            weights=torch.stack([known, 1 - known][:rows]),
+            temperature=self._by_part(sampling.temperature, sampling.upper_temperature),
             latent=self.start[None],
             random=torch.Generator(),
             noise=None,
@@ -117,15 +123,26 @@ class Talker(nn.Module):
         state.reset(self.start, seed)
         return state
 
-    def next_latents(self, audio: Tensor, state: TalkerState) -> Tensor:
-        """Draw the latents [k, H·C] of the frames that ``audio`` [k, A] belongs to, one after another."""
+    def _by_part(self, face: float, upper: float) -> Tensor:
+        """A number for each of a latent's [H·C]: ``upper`` for those of brows and lids, ``face`` for the rest."""
+        values = torch.full_like(self.start, face)
+        values[len(values) - self.dims.motion.upper_latent :] = upper
+        return values
+
+    def next_latents(self, audio: Tensor, state: TalkerState, moods: Tensor | None = None) -> Tensor:
+        """Draw the latents [k, H·C] of the frames that ``audio`` [k, A] belongs to, one after another.
+
+        ``moods`` [k, moods]: their intensities in each frame; a neutral face without.
+        """
         rows = len(state.weights)
+        moods = audio.new_zeros(len(audio), len(self.dims.moods)) if moods is None else moods
+        style = self.style(state.identity, moods[None])
         heard = [layer[None] for layer in self.predictor.hear(audio)]
         latents = []
         for k in range(len(audio)):
             now = [layer[:, k : k + 1].expand(rows, 1, -1) for layer in heard]
             before = state.latent.expand(rows, 1, -1)
-            conditions = self.predictor(before, now, state.style, state.keep, state.predictor)
+            conditions = self.predictor(before, now, style[:, k : k + 1], state.keep, state.predictor)
             state.latent = cast(Tensor, state.sampler(state.draw(), conditions, state.weights))
             latents.append(state.latent)
         return torch.cat([audio.new_zeros(0, self.dims.motion.latent), *latents])

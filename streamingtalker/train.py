@@ -37,6 +37,7 @@ from streamingtalker.training.stages import Recipe, train_regression, train_talk
 LIPS, LIDS = 9.0, 3.0  # importance of lip and lid vertices in the motion basis
 SHARES = {"vqvae": 0.12, "regression": 0.22, "talker": 0.66}  # of the time of ``all``
 BASIS_FRAMES = 1200
+UPPER = 12, 3  # coefficients and codes of brows and lids
 
 
 class Run:
@@ -143,10 +144,26 @@ class Run:
 def new_talker(corpus: Corpus, rig: Rig, seed: int) -> Talker:
     """An untrained default talker whose motion basis fits the corpus."""
     torch.manual_seed(seed)
-    dims = TalkerDims(MotionDims(rig.topology.vertex_count), fps=corpus.fps, styles=len(corpus.styles))
+    upper = upper_vertices(rig)
+    basis, components = UPPER if upper.any() else (0, 0)
+    dims = TalkerDims(
+        MotionDims(rig.topology.vertex_count, upper_basis=basis, upper_components=components),
+        fps=corpus.fps,
+        styles=len(corpus.styles),
+        moods=corpus.moods,
+    )
     talker = Talker(dims, rig.topology)
-    talker.vqvae.basis.fit(sample_offsets(corpus, rig, BASIS_FRAMES, seed), vertex_importance(rig))
+    talker.vqvae.basis.fit(sample_offsets(corpus, rig, BASIS_FRAMES, seed), vertex_importance(rig), upper)
     return talker
+
+
+def upper_vertices(rig: Rig) -> np.ndarray:
+    """bool [V]: the vertices that shapes of brows and eyes move more than any other shape does."""
+    reach = np.linalg.norm(rig.shapes, axis=2)  # [S, V]
+    above = np.array([name.startswith(("brow", "eye")) for name in rig.shape_names])
+    if not above.any():
+        return np.zeros(rig.topology.vertex_count, bool)
+    return reach[above].max(0) > np.maximum(reach[~above].max(0), 1e-4)
 
 
 def vertex_importance(rig: Rig) -> np.ndarray:

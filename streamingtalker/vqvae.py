@@ -5,7 +5,9 @@ component by component (eq. 1) and decoded again (eq. 2). Encoder and decoder ar
 frame by frame to exactly the frames of the whole clip.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,15 +21,18 @@ class MotionBasis(nn.Module):
     """A linear basis of vertex offsets: K coefficients ↔ V vertices.
 
     ``analysis`` and ``synthesis`` come from a principal component analysis of weighted vertices. Up to one common
-    factor, a squared distance of coefficients is the weighted squared distance of vertices.
+    factor, a squared distance of coefficients is the weighted squared distance of vertices. Where brows and lids have
+    a basis of their own (the last coefficients), it moves their vertices and no others.
     """
 
     mean: Tensor
     analysis: Tensor
     synthesis: Tensor
 
-    def __init__(self, vertices: int, coefficients: int) -> None:
+    def __init__(self, vertices: int, coefficients: int, upper: int = 0) -> None:
         super().__init__()
+        self.lower = coefficients
+        coefficients += upper
         self.register_buffer("mean", torch.zeros(3 * vertices))  # metres
         self.register_buffer("analysis", torch.zeros(3 * vertices, coefficients))
         self.register_buffer("synthesis", torch.zeros(coefficients, 3 * vertices))
@@ -42,22 +47,35 @@ class MotionBasis(nn.Module):
         return flat.view(*coefficients.shape[:-1], -1, 3)
 
     @torch.no_grad()
-    def fit(self, offsets: np.ndarray, weights: np.ndarray) -> "MotionBasis":
-        """Set the basis from sample ``offsets`` [N, V, 3] in metres and importance ``weights`` [V] of the vertices."""
+    def fit(self, offsets: np.ndarray, weights: np.ndarray, upper: np.ndarray | None = None) -> "MotionBasis":
+        """Set the basis from sample ``offsets`` [N, V, 3] in metres and importance ``weights`` [V] of the vertices.
+
+        ``upper`` bool [V]: the vertices of brows and lids, which get the last ``upper_basis`` coefficients.
+        """
         flat = torch.from_numpy(offsets.reshape(len(offsets), -1)).double()
         root = torch.from_numpy(weights).double().sqrt().repeat_interleave(3)
-        mean = flat.mean(0)
-        centred = (flat - mean) * root
-        energy, left = torch.linalg.eigh(centred @ centred.T)  # of N × N: samples are fewer than vertices
-        energy, left = energy.flip(0), left.flip(1)
-        found = min(self.synthesis.shape[0], int((energy > 1e-12 * energy[0]).sum()))
-        spread = energy[:found].sqrt()
-        components = (left[:, :found] / spread).T @ centred
-        unit = spread[0] / len(flat) ** 0.5  # the first coefficient's standard deviation
-        self.mean.copy_(mean)
-        self.analysis.zero_()[:, :found] = ((components * root).T / unit).float()
-        self.synthesis.zero_()[:found] = (components / root * unit).float()
+        self.mean.copy_(flat.mean(0))
+        self.analysis.zero_()
+        self.synthesis.zero_()
+        centred = flat - flat.mean(0)
+        above = torch.zeros(len(weights), dtype=torch.bool) if upper is None else torch.from_numpy(upper)
+        self._fit(centred, root, ~above, 0, self.lower)
+        if len(self.synthesis) > self.lower:
+            self._fit(centred, root, above, self.lower, len(self.synthesis))
         return self
+
+    def _fit(self, centred: Tensor, root: Tensor, members: Tensor, first: int, last: int) -> None:
+        """Coefficients [first, last) from the vertices ``members`` of ``centred`` offsets [N, V·3]."""
+        inside = members.repeat_interleave(3)
+        seen, root = centred[:, inside] * root[inside], root[inside]
+        energy, left = torch.linalg.eigh(seen @ seen.T)  # of N × N: samples are fewer than vertices
+        energy, left = energy.flip(0), left.flip(1)
+        found = min(last - first, int((energy > 1e-12 * energy[0]).sum()))
+        spread = energy[:found].sqrt()
+        components = (left[:, :found] / spread).T @ seen
+        unit = spread[0] / len(seen) ** 0.5  # the first coefficient's standard deviation
+        self.analysis[inside, first : first + found] = ((components * root).T / unit).float()
+        self.synthesis[first : first + found, inside] = (components / root * unit).float()
 
 
 class Quantised(NamedTuple):
@@ -75,12 +93,12 @@ class Quantiser(nn.Module):
     def __init__(self, dims: MotionDims) -> None:
         super().__init__()
         self.dims = dims
-        books = 1 if dims.shared_codebook else dims.components
+        books = 1 if dims.shared_codebook else dims.all_components
         self.codebook = nn.Parameter(torch.randn(books, dims.codes, dims.code_dim))
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantised:
         """Continuous latents [B, T, H·C] → quantised; losses over the frames of ``mask`` [B, T]."""
-        split = latents.unflatten(-1, (self.dims.components, self.dims.code_dim))
+        split = latents.unflatten(-1, (self.dims.all_components, self.dims.code_dim))
         indices = self.nearest(split)
         codes = self.lookup(indices)
         weight = torch.ones_like(split[..., 0]) if mask is None else mask[..., None].expand_as(split[..., 0])
@@ -91,14 +109,47 @@ class Quantiser(nn.Module):
 
     def nearest(self, split: Tensor) -> Tensor:
         """[..., H, C] → indices [..., H] of the nearest codes."""
-        book = self.codebook.expand(self.dims.components, -1, -1)
+        book = self.codebook.expand(self.dims.all_components, -1, -1)
         dots = torch.einsum("...hc,hnc->...hn", split, book)
         return (book.square().sum(-1) - 2 * dots).argmin(-1)
 
     def lookup(self, indices: Tensor) -> Tensor:
         """Indices [..., H] → codes [..., H, C]."""
-        book = self.codebook.expand(self.dims.components, -1, -1)
-        return book[torch.arange(self.dims.components, device=indices.device), indices]
+        book = self.codebook.expand(self.dims.all_components, -1, -1)
+        return book[torch.arange(self.dims.all_components, device=indices.device), indices]
+
+
+@dataclass
+class FaceState:
+    """Buffers of a stream of latents to be decoded, one for each part of the face."""
+
+    parts: list[StackState]
+
+    def reset(self) -> None:
+        """As before the first frame."""
+        for part in self.parts:
+            part.reset()
+
+
+class FaceStack(nn.Module):
+    """A causal convolution stack, or two side by side that know nothing of each other: mouth, and brows and lids."""
+
+    def __init__(self, inputs: Sequence[int], widths: Sequence[int], outputs: Sequence[int], dims: MotionDims) -> None:
+        super().__init__()
+        self.inputs = list(inputs)
+        self.parts = nn.ModuleList(
+            ConvStack(*sizes, dims.dilations) for sizes in zip(inputs, widths, outputs, strict=True)
+        )
+
+    def forward(self, frames: Tensor, state: FaceState | None = None) -> Tensor:
+        """[B, T, inputs] → [B, T, outputs]."""
+        pieces = frames.split(self.inputs, dim=-1)
+        states = state.parts if state else [None] * len(pieces)
+        return torch.cat([part(*each) for part, *each in zip(self.parts, pieces, states, strict=True)], dim=-1)
+
+    def state(self, batch: int) -> FaceState:
+        """Buffers for a stream."""
+        return FaceState([cast(ConvStack, part).state(batch) for part in self.parts])
 
 
 class VqVae(nn.Module):
@@ -110,10 +161,14 @@ class VqVae(nn.Module):
     def __init__(self, dims: MotionDims) -> None:
         super().__init__()
         self.dims = dims
-        self.basis = MotionBasis(dims.vertices, dims.basis)
-        self.encoder = ConvStack(dims.basis, dims.width, dims.latent, dims.dilations)
+        self.basis = MotionBasis(dims.vertices, dims.basis, dims.upper_basis)
+        parts = 2 if dims.upper_components else 1
+        widths = [dims.width, dims.upper_width][:parts]
+        coefficients = [dims.basis, dims.upper_basis][:parts]
+        latents = [dims.components * dims.code_dim, dims.upper_latent][:parts]
+        self.encoder = FaceStack(coefficients, widths, latents, dims)
         self.quantiser = Quantiser(dims)
-        self.decoder = ConvStack(dims.latent, dims.width, dims.basis, dims.dilations)
+        self.decoder = FaceStack(latents, widths, coefficients, dims)
         self.register_buffer("latent_mean", torch.zeros(dims.latent))
         self.register_buffer("latent_scale", torch.ones(dims.latent))
 
@@ -130,15 +185,15 @@ class VqVae(nn.Module):
         quantised: Quantised = self.quantiser(self.encoder(coefficients))
         return (quantised.latents - self.latent_mean) / self.latent_scale
 
-    def decode_coefficients(self, latents: Tensor, state: StackState | None = None) -> Tensor:
+    def decode_coefficients(self, latents: Tensor, state: FaceState | None = None) -> Tensor:
         """As ``decode``, to the coefficients [B, T, K] of the basis; with a ``state``, the next piece of a stream."""
         return self.decoder(latents * self.latent_scale + self.latent_mean, state)
 
-    def state(self, batch: int = 1) -> StackState:
+    def state(self, batch: int = 1) -> FaceState:
         """Buffers for a stream of latents to be decoded."""
         return self.decoder.state(batch)
 
-    def decode_next(self, latents: Tensor, state: StackState) -> Tensor:
+    def decode_next(self, latents: Tensor, state: FaceState) -> Tensor:
         """The next latents [B, k, H·C] of a stream → their offsets [B, k, V, 3] in metres."""
         return self.basis.offsets(self.decode_coefficients(latents, state))
 

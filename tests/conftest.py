@@ -14,8 +14,20 @@ from streamingtalker.talker import Talker
 from streamingtalker.topology import Topology
 
 TINY = TalkerDims(
-    motion=MotionDims(vertices=12, basis=6, width=16, dilations=(1, 2), components=2, code_dim=3, codes=8),
+    motion=MotionDims(
+        vertices=12,
+        basis=6,
+        width=16,
+        dilations=(1, 2),
+        components=2,
+        code_dim=3,
+        codes=8,
+        upper_basis=3,
+        upper_width=8,
+        upper_components=1,
+    ),
     styles=2,
+    moods=("happy", "sad"),
     audio=AudioDims(width=16, mel_bands=8, posterior_classes=5, posterior_width=4, dilations=(1, 2), lookahead=2),
     predictor=PredictorDims(width=16, layers=2, heads=2, feedforward=24, history=7),
     head=HeadDims(width=16, time_features=8),
@@ -74,7 +86,8 @@ def tiny_talker(**changes) -> Talker:
     dims = dataclasses.replace(TINY, **changes)
     talker = Talker(dims, tiny_face(dims.motion.vertices), fake_recogniser)
     offsets = np.random.default_rng(2).normal(size=(40, dims.motion.vertices, 3)) * 0.01
-    talker.vqvae.basis.fit(offsets, np.ones(dims.motion.vertices))
+    upper = np.arange(dims.motion.vertices) >= dims.motion.vertices - 4
+    talker.vqvae.basis.fit(offsets, np.ones(dims.motion.vertices), upper)
     talker.start.copy_(torch.randn(dims.motion.latent))
     for parameter in talker.head.parameters():  # no gate may be shut
         torch.nn.init.normal_(parameter, std=0.3)

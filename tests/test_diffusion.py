@@ -45,7 +45,7 @@ def test_the_collapse_equals_fifty_steps(rule):
     collapsed = head.sampler(sampling)
     assert isinstance(collapsed, AffineSampler)
     noise, conditions = torch.randn(7, 6), torch.randn(2, 7, 10)
-    weights = torch.tensor([0.3, 0.7])
+    weights = torch.tensor([[0.3, 0.7, 1.0, 0.0, 0.5, 2.0], [0.7, 0.3, 0.0, 1.0, 0.5, -1.0]])
     expected = LoopSampler(head, sampling)(noise, conditions, weights)
     torch.testing.assert_close(collapsed(noise, conditions, weights), expected, rtol=1e-5, atol=1e-5)
 

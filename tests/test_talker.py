@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from streamingtalker.config import Sampling
 from streamingtalker.diffusion import SamplingError
@@ -13,9 +14,9 @@ from streamingtalker.streamer import FaceStreamer
 def test_guidance_mixes_what_knows_the_history_with_what_does_not(talker):
     state = {guidance: talker.state(sampling=Sampling(guidance=guidance)) for guidance in (0.5, 1, 2)}
     assert {guidance: each.weights.tolist() for guidance, each in state.items()} == {
-        0.5: [0.5, 0.5],
-        1: [1],
-        2: [2, -1],
+        0.5: [[0.5] * 6 + [1] * 3, [0.5] * 6 + [0] * 3],
+        1: [[1] * 9],
+        2: [[2] * 6 + [1] * 3, [-1] * 6 + [0] * 3],
     }
     pcm = np.random.default_rng(0).normal(size=8000).astype(np.float32) * 0.1
     plain, strong = (
@@ -42,3 +43,21 @@ def test_guidance_mixes_what_knows_the_history_with_what_does_not(talker):
 def test_sampling_that_draws_nothing_is_refused(talker, wrong):
     with pytest.raises(SamplingError):
         talker.state(sampling=dataclasses.replace(Sampling(), **wrong))
+
+
+def test_brows_and_lids_may_vary_while_the_mouth_does_not(talker):
+    calm = Sampling(temperature=0, upper_temperature=1, guidance=1, noise_memory=0)
+    state = talker.state(sampling=calm)
+    noise = torch.stack([state.draw()[0] for _ in range(200)])
+    assert (noise[:, :6] == 0).all() and noise[:, 6:].std() == pytest.approx(1, abs=0.1)
+
+
+def test_a_mood_moves_the_face_and_only_from_then_on(talker):
+    audio = torch.randn(40, talker.dims.audio.width)
+    moods = torch.zeros(40, 2)
+    moods[20:, 0] = 1
+    with torch.inference_mode():
+        plain = talker.next_latents(audio, talker.state())
+        happy = talker.next_latents(audio, talker.state(), moods)
+    torch.testing.assert_close(plain[:20], happy[:20])
+    assert (plain[20:] - happy[20:]).abs().max() > 1e-4

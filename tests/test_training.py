@@ -50,7 +50,15 @@ def corpus(tmp_path):
         entries = [{"phone": "m", "start": 0, "end": 0.2, "stress": 0}, {"phone": "aa", "start": 0.2, "end": 0.5}]
         (tmp_path / "phones" / f"{name}.json").write_text(json.dumps(entries))
         clips.append({"name": name, "voice": name[:6], "style": index % 2, "split": split, "seconds": samples / 16000})
-    manifest = {"fps": 30, "clips": clips, "styles": ["calm", "lively"], "avatar": "tiny", "complete": True}
+        clips[-1]["moods"] = [[0.0, "neutral"], [0.2, "sad:0.5"]]
+    manifest = {
+        "fps": 30,
+        "moods": ["happy", "sad"],
+        "clips": clips,
+        "styles": ["calm", "lively"],
+        "avatar": "tiny",
+        "complete": True,
+    }
     (tmp_path / "corpus.json").write_text(json.dumps(manifest))
     return Corpus(tmp_path)
 
@@ -119,7 +127,7 @@ def test_a_whole_round_of_training(corpus, tmp_path, avatar):
 def test_losses_vanish_for_the_truth_and_ignore_the_padding(corpus):
     talker = tiny_talker()
     loss = MotionLoss(talker.vqvae.basis, talker.topology, others=4)
-    true, mask = torch.randn(2, 9, 6), torch.ones(2, 9)
+    true, mask = torch.randn(2, 9, 9), torch.ones(2, 9)
     mask[1, 5:] = 0
     wrong = true.clone()
     wrong[1, 5:] += 3
@@ -132,7 +140,7 @@ def test_losses_vanish_for_the_truth_and_ignore_the_padding(corpus):
 def test_velocity_compares_steps_not_places():
     talker = tiny_talker()
     loss = MotionLoss(talker.vqvae.basis, talker.topology)
-    true = torch.randn(1, 9, 6)
+    true = torch.randn(1, 9, 9)
     shifted = loss(true + 1, true, torch.ones(1, 9))
     assert float(shifted.velocity) < 1e-9 < float(shifted.vertex_l2)
 
@@ -156,7 +164,9 @@ def test_batches_pad_and_hold_every_clip_once(corpus):
         lengths += batch.mask.sum(1).int().tolist()
     assert sorted(lengths) == sorted(len(example.coefficients) for example in examples)
     whole = collate(examples, 2)
-    assert whole.features.shape[1] == 3 * (whole.mask.shape[1] + 4) and whole.style.sum() == 6
+    assert whole.features.shape[1] == 3 * (whole.mask.shape[1] + 4)
+    assert (whole.style[..., :2].sum(2) == whole.mask).all()  # one style a frame, none beyond the end
+    assert (whole.style[..., 2] == 0).all() and whole.style[:, 0, 3].max() == 0 and whole.style[..., 3].max() > 0.1
 
 
 def test_budgets_and_the_cycle():
@@ -171,11 +181,11 @@ def test_the_codebook_begins_from_data_and_dead_codes_revive():
     assert torch.cdist(centres, cluster(points, 24)).min(1).values.max() < 0.2
     quantiser = tiny_talker().vqvae.quantiser
     keeper = CodeKeeper(quantiser)
-    keeper.observe(torch.randn(500, 2, 3), 0.1)
+    keeper.observe(torch.randn(500, 3, 3), 0.1)
     with torch.no_grad():
         quantiser.codebook[0, 0] = 1e4
     for _ in range(300):
-        keeper.observe(torch.randn(100, 2, 3), 0.1)
+        keeper.observe(torch.randn(100, 3, 3), 0.1)
     assert quantiser.codebook[0, 0].abs().max() < 10
 
 

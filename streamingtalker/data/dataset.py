@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from streamingtalker.audio.posteriors import DEFAULT_GRID, open_recogniser
 from streamingtalker.config import AudioDims
 from streamingtalker.data.phones import INVENTORY, Phone
 from streamingtalker.errors import UserError
+from streamingtalker.mood import Mood, MoodChange, mood_curve
 from streamingtalker.topology import Rig
 from streamingtalker.vqvae import MotionBasis
 
@@ -44,6 +46,7 @@ class Clip:
     style: int
     split: str  # train, val or test
     seconds: float
+    moods: tuple[tuple[float, str], ...] = ()  # from when on which mood
 
 
 class Corpus:
@@ -55,8 +58,8 @@ class Corpus:
         manifest = self.path / "corpus.json"
         try:
             document = json.loads(manifest.read_text())
-            names = [field.name for field in fields(Clip)]
-            self.clips = [Clip(**{name: clip[name] for name in names}) for clip in document["clips"]]
+            self.clips = [_clip(entry) for entry in document["clips"]]
+            self.moods = tuple(document.get("moods", ()))
             self.fps = int(document["fps"])
             self.styles = list(document["styles"])
         except FileNotFoundError as error:
@@ -79,6 +82,11 @@ class Corpus:
         """ARKit weights float32 [frames, S], or None where the corpus has only vertices."""
         file = self.path / "weights_npy" / f"{clip.name}.npy"
         return np.load(file).astype(np.float32) if file.exists() else None
+
+    def mood_curve(self, clip: Clip, frames: int) -> np.ndarray:
+        """Intensities float32 [frames, moods] of the corpus' moods in each frame."""
+        changes = [MoodChange(start, Mood.parse(mood)) for start, mood in clip.moods] or [MoodChange(0, Mood())]
+        return mood_curve(changes, frames, self.fps, self.moods)
 
     def vertices(self, clip: Clip) -> np.ndarray:
         """Absolute vertices [frames, V, 3] in metres, memory-mapped."""
@@ -113,6 +121,12 @@ class Corpus:
             return np.load(file, mmap_mode="r")
         except (OSError, ValueError) as error:
             raise CorpusError(f"{file} cannot be read ({error}); make the corpus again.") from error
+
+
+def _clip(entry: dict[str, Any]) -> Clip:
+    names = [field.name for field in fields(Clip) if field.name != "moods"]
+    moods = tuple((float(start), str(mood)) for start, mood in entry.get("moods", ()))
+    return Clip(**{name: entry[name] for name in names}, moods=moods)
 
 
 def extract_features(corpus: Corpus, dims: AudioDims, jobs: int = 1, done: Callable[[], None] = lambda: None) -> None:
@@ -157,6 +171,7 @@ class Example:
     features: np.ndarray  # float16 [columns, …]
     phones: Tensor  # int64 [T], index into INVENTORY, −1 for none
     intervals: tuple[tuple[str, int, int], ...]  # phones with their frames [from, to)
+    moods: Tensor  # float32 [T, moods] intensities
     latents: Tensor | None = None  # float32 [T, H·C], once stage 1 is over
 
 
@@ -167,7 +182,7 @@ class Batch:
     coefficients: Tensor  # [B, T, K]
     features: Tensor  # [B, columns, …] float32
     phones: Tensor  # int64 [B, T]
-    style: Tensor  # one-hot [B, styles]
+    style: Tensor  # [B, T, styles + moods]: one-hot, and intensities
     latents: Tensor  # [B, T, H·C]; empty in stage 1
     mask: Tensor  # [B, T] 1 inside the clip
 
@@ -188,7 +203,8 @@ def load_example(corpus: Corpus, clip: Clip, rig: Rig, basis: MotionBasis, dims:
         phones[first:last] = INVENTORY.index(phone.name)
         intervals.append((phone.name, first, last))
     used = np.array(features[: 3 * (frames + dims.lookahead)])
-    return Example(clip, coefficients[:frames], used, phones, tuple(intervals))
+    moods = torch.from_numpy(corpus.mood_curve(clip, frames))
+    return Example(clip, coefficients[:frames], used, phones, tuple(intervals), moods)
 
 
 def collate(examples: list[Example], styles: int) -> Batch:
@@ -207,7 +223,7 @@ def collate(examples: list[Example], styles: int) -> Batch:
         coefficients=padded(coefficients, frames),
         features=padded([torch.from_numpy(example.features).float() for example in examples], columns),
         phones=padded([example.phones for example in examples], frames, -1),
-        style=torch.eye(styles)[[example.clip.style for example in examples]],
+        style=padded([_style(example, styles) for example in examples], frames),
         latents=padded(
             [c[:, :0] if e.latents is None else e.latents for c, e in zip(coefficients, examples, strict=True)], frames
         ),
@@ -215,8 +231,11 @@ def collate(examples: list[Example], styles: int) -> Batch:
     )
 
 
-def _latents(example: Example) -> Tensor:
-    return example.coefficients[:, :0] if example.latents is None else example.latents
+def _style(example: Example, styles: int) -> Tensor:
+    """The style condition [T, styles + moods] of a clip."""
+    identity = torch.zeros(len(example.moods), styles)
+    identity[:, example.clip.style] = 1
+    return torch.cat([identity, example.moods], dim=1)
 
 
 def batches(examples: list[Example], styles: int, frames: int, seed: int) -> Iterator[Batch]:

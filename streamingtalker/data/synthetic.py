@@ -7,7 +7,8 @@
 * ``templates.npz`` with the rest face of each speaker, and last of all ``corpus.json``, the manifest.
 
 Frame k shows the face at exactly k / 30 s of the sound. What is written depends on the seed and the minutes alone,
-whatever the number of jobs. A run that was broken off goes on where it stopped.
+whatever the number of jobs. A run that was broken off goes on where it stopped. Sound and face of a clip are drawn
+independently: with ``weights_npy`` removed, the same sound gets its faces anew.
 """
 
 import argparse
@@ -29,21 +30,24 @@ import soundfile
 
 from streamingtalker.data import augment
 from streamingtalker.data.coarticulation import STYLES, mouth
-from streamingtalker.data.expression import expression
+from streamingtalker.data.expression import expression, join
 from streamingtalker.data.phones import SILENCE, Phone, merge_silences
 from streamingtalker.data.sentences import draw_text
 from streamingtalker.data.speakers import VOICES, Manner, Voice, find_voice, speaker
 from streamingtalker.data.visemes import LipSeal
 from streamingtalker.errors import UserError
+from streamingtalker.mood import MOODS, Mood, MoodChange, mood_curve
 from streamingtalker.topology import DEFAULT_AVATAR, Rig, load_rig
 
 FPS = 30.0
-VERSION = 1  # of what is written for the same seed
+VERSION = 2  # of what is written for the same seed
 LETTERS_A_SECOND = 14.5  # of English speech; how many clips make the minutes asked for
-SPLIT_SHARES = {"train": 0.90, "val": 0.04, "test": 0.06}
-NEW_VOICE_SHARE = 0.5  # of the minutes of validation and test, spoken by their unseen voice
+SPLIT_SHARES = {"train": 0.89, "val": 0.04, "test": 0.07}
+NEW_VOICE_SHARE = 0.55  # of the minutes of validation and test, spoken by their unseen voices
 SPEECHLESS_SHARE = 0.04  # of each split's minutes
 SPEECHLESS = "noise"  # the name of what makes sounds without speech
+NEUTRAL_SHARE = 0.35  # of the moods that a clip or a part of it is in
+MOOD_CHANGE = 0.25  # chance that the mood turns within a clip
 
 
 class CorpusError(UserError):
@@ -68,12 +72,11 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Take:
-    """A clip made: sound, phones and the face's weights."""
+class Sound:
+    """What is heard in a clip."""
 
     pcm: np.ndarray  # float32 [samples] at 16 kHz
     phones: tuple[Phone, ...]
-    weights: np.ndarray  # float32 [frames, S]
 
 
 ALL_VOICES = (SPEECHLESS, *(voice.name for voice in VOICES))
@@ -107,36 +110,57 @@ def _voices_of(split: str) -> Iterator[tuple[str, float]]:
 def _plan_voice(voice: str, split: str, seconds: float, seed: int) -> Iterator[Clip]:
     key = (seed, int.from_bytes(hashlib.sha256(f"{voice} {split}".encode()).digest()[:4], "little"))
     rng = np.random.default_rng(key)
+    styles = np.random.default_rng((*key, 1))
     made = 0.0
     first = {"train": 1, "val": 8001, "test": 9001}[split]
     number = first
     while made < seconds:
         text = str(rng.choice(augment.SPEECHLESS)) if voice == SPEECHLESS else draw_text(split, rng)
-        style = int(rng.integers(len(STYLES)))
+        style = int(styles.integers(len(STYLES)))
         clip = Clip(f"{voice}_sentence{number:04d}", voice, split, style, text, (*key, number))
         made += clip.seconds
         number += 1
         yield clip
 
 
-def make_take(clip: Clip, rig: Rig) -> Take:
-    """Speak and animate a clip. Raises SpeakerError where its synthesizer is not installed."""
-    sound_rng, face_rng = (np.random.default_rng((*clip.seed, part)) for part in (0, 1))
-    pcm, phones = _sound(clip, sound_rng)
-    frames = math.ceil(len(pcm) * FPS / augment.RATE)
+def make_sound(clip: Clip) -> Sound:
+    """Speak a clip. Raises SpeakerError where its synthesizer is not installed."""
+    pcm, phones = _sound(clip, np.random.default_rng((*clip.seed, 0)))
+    return Sound(pcm, tuple(phones))
+
+
+def make_face(clip: Clip, sound: Sound, rig: Rig) -> np.ndarray:
+    """Weights float32 [frames, S] of the face that says ``sound``."""
+    rng = np.random.default_rng((*clip.seed, 1))
+    frames = math.ceil(len(sound.pcm) * FPS / augment.RATE)
     style = STYLES[clip.style]
-    spoken = mouth(phones, frames, FPS, style, face_rng, _seal(rig), rig.shape_names)
-    lively = expression(phones, frames, FPS, style, face_rng, rig.shape_names)
-    return Take(pcm, tuple(phones), combine(spoken, lively, rig))
+    moods = mood_curve(draw_moods(clip, sound.phones), frames, FPS)
+    spoken = mouth(sound.phones, frames, FPS, style, rng, _seal(rig), rig.shape_names, moods)
+    lively = expression(sound.phones, frames, FPS, style, moods, rng, rig.shape_names, sound.pcm)
+    return combine(spoken, lively, rig)
+
+
+def draw_moods(clip: Clip, phones: Sequence[Phone]) -> list[MoodChange]:
+    """The moods that a clip is spoken in; where it turns, it does so in a pause if there is one."""
+    rng = np.random.default_rng((*clip.seed, 2))
+    changes = [MoodChange(0.0, _draw_mood(rng))]
+    if rng.random() < MOOD_CHANGE:
+        seconds = phones[-1].end
+        pauses = [phone.start for phone in phones[1:-1] if phone.name == SILENCE and phone.seconds > 0.12]
+        at = float(rng.choice(pauses)) if pauses else rng.uniform(0.2, 0.8) * seconds
+        changes.append(MoodChange(round(at, 3), _draw_mood(rng)))
+    return changes
+
+
+def _draw_mood(rng: np.random.Generator) -> Mood:
+    if rng.random() < NEUTRAL_SHARE:
+        return Mood()
+    return Mood(str(rng.choice(MOODS)), round(float(rng.uniform(0.3, 1.0)), 2))
 
 
 def combine(spoken: np.ndarray, lively: np.ndarray, rig: Rig) -> np.ndarray:
     """Weights [T, S] of a face that speaks and is lively, with the lips as far apart as speech alone has them."""
-    seal = _seal(rig)
-    opening = seal.opening(spoken)
-    both = np.clip(spoken + lively, 0.0, 1.0)
-    nearly_shut = np.clip((0.004 - opening) / 0.003, 0.0, 1.0)
-    return seal.bring_to(both, opening, nearly_shut)
+    return join(spoken, lively, _seal(rig), rig.shape_names)
 
 
 @functools.lru_cache(maxsize=1)
@@ -170,7 +194,7 @@ def _sound(clip: Clip, rng: np.random.Generator) -> tuple[np.ndarray, list[Phone
 
 def _draw_manner(voice: Voice, rng: np.random.Generator) -> Manner:
     pace = float(np.clip(np.exp(rng.normal(0, 0.12)), 0.78, 1.28))
-    spread = 0.25 if voice.engine == "espeak" else 0.10
+    spread = {"espeak": 0.25, "hibari": 0.15, "piper": 0.15}.get(voice.engine, 0.10)
     return Manner(pace, float(np.exp(rng.normal(0, spread))), int(rng.integers(2**31)))
 
 
@@ -182,45 +206,69 @@ class Job:
     avatar: Path
     vertices: bool
 
-    def paths(self, name: str) -> dict[str, Path]:
-        """The files of a clip by kind, the one written last at the end."""
-        kinds = {"wav": "wav/{}.wav", "phones": "phones/{}.json"}
-        if self.vertices:
-            kinds["vertices"] = "vertices_npy/{}.npy"
-        kinds["weights"] = "weights_npy/{}.npy"
-        return {kind: self.out / pattern.format(name) for kind, pattern in kinds.items()}
+    def path(self, kind: str, name: str) -> Path:
+        """The file of a clip: of kind wav, phones, vertices or weights."""
+        return self.out / _FILES[kind].format(name)
+
+
+_FILES = {
+    "wav": "wav/{}.wav",
+    "phones": "phones/{}.json",
+    "vertices": "vertices_npy/{}.npy",
+    "weights": "weights_npy/{}.npy",
+}
 
 
 def make_clip(clip: Clip, job: Job) -> dict[str, object]:
     """Write the files of a clip unless they are there; its entry of the manifest."""
-    paths = job.paths(clip.name)
-    if not all(path.is_file() for path in paths.values()):
-        rig = _rig(job.avatar)
-        _write(make_take(clip, rig), paths, rig)
-    info = soundfile.info(paths["wav"])
+    sound = _sound_on_disk(clip, job)
+    _face_on_disk(clip, sound, job)
     return {
         "name": clip.name,
         "voice": clip.voice,
         "style": clip.style,
+        "moods": [[change.start, str(change.mood)] for change in draw_moods(clip, sound.phones)],
         "split": clip.split,
-        "seconds": info.frames / info.samplerate,
+        "seconds": len(sound.pcm) / augment.RATE,
         "text": clip.text,
     }
 
 
-def _write(take: Take, paths: dict[str, Path], rig: Rig) -> None:
-    samples = np.clip(np.round(take.pcm * 32767), -32768, 32767).astype(np.int16)
-    soundfile.write(paths["wav"], samples, augment.RATE, subtype="PCM_16")
-    phones = [
+def _sound_on_disk(clip: Clip, job: Job) -> Sound:
+    """The clip's sound as its files have it, made first where they are missing."""
+    wav, phones = job.path("wav", clip.name), job.path("phones", clip.name)
+    if not phones.is_file():  # written last
+        _write_sound(make_sound(clip), wav, phones)
+    pcm, _ = soundfile.read(wav, dtype="float32")
+    entries = json.loads(phones.read_text())
+    return Sound(pcm, tuple(Phone(entry["phone"], *(entry[key] for key in _PHONE_KEYS)) for entry in entries))
+
+
+_PHONE_KEYS = ("start", "end", "stress")
+
+
+def _write_sound(sound: Sound, wav: Path, phones: Path) -> None:
+    samples = np.clip(np.round(sound.pcm * 32767), -32768, 32767).astype(np.int16)
+    soundfile.write(wav, samples, augment.RATE, subtype="PCM_16")
+    entries = [
         {"phone": phone.name, "start": round(phone.start, 4), "end": round(phone.end, 4), "stress": phone.stress}
-        for phone in take.phones
+        for phone in sound.phones
     ]
-    paths["phones"].write_text(json.dumps(phones))
-    weights = take.weights.astype(np.float16)
-    if "vertices" in paths:
-        vertices = rig.topology.template + rig.offsets(weights)
-        _save(paths["vertices"], vertices.reshape(len(vertices), -1).astype(np.float32))
-    _save(paths["weights"], weights)
+    part = phones.with_suffix(".part")
+    part.write_text(json.dumps(entries))
+    part.replace(phones)
+
+
+def _face_on_disk(clip: Clip, sound: Sound, job: Job) -> None:
+    vertices, weights = job.path("vertices", clip.name), job.path("weights", clip.name)
+    if weights.is_file() and (vertices.is_file() or not job.vertices):
+        return
+    rig = _rig(job.avatar)
+    face = make_face(clip, sound, rig).astype(np.float16)
+    if job.vertices:
+        moved = rig.topology.template + rig.offsets(face)
+        _save(vertices, moved.reshape(len(moved), -1).astype(np.float32))
+    _save(weights, face)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -246,8 +294,9 @@ def make_corpus(
         out,
         {"version": VERSION, "minutes": minutes, "seed": seed, "avatar": rig.topology.name, "voices": sorted(voices)},
     )
-    for path in job.paths("x").values():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    for kind in _FILES:
+        if kind != "vertices" or vertices:
+            job.path(kind, "x").parent.mkdir(parents=True, exist_ok=True)
     made = []
     task = progress.add_task("clips", total=len(clips)) if progress else None
     for entry in _run(clips, job, jobs):
@@ -289,6 +338,7 @@ def _write_manifest(
         "minutes": minutes,
         "shape_names": list(rig.shape_names),
         "styles": [asdict(style) for style in STYLES],
+        "moods": list(MOODS),
         "clips": list(entries),
         "complete": True,
     }

@@ -58,7 +58,8 @@ def talker_predicts(talker: Talker, seed: int = 0, sampling: Sampling | None = N
     @torch.inference_mode()
     def predict(example: Example) -> Tensor:
         audio = talker.audio(_features(example, talker))[0]
-        latents = talker.next_latents(audio, talker.state(example.clip.style, seed, sampling))
+        state = talker.state(example.clip.style, seed, sampling)
+        latents = talker.next_latents(audio, state, example.moods.to(audio))
         return talker.vqvae.decode_coefficients(latents[None])[0].cpu()
 
     return predict
@@ -69,7 +70,8 @@ def regression_predicts(regression: Regression, talker: Talker) -> Predict:
 
     @torch.inference_mode()
     def predict(example: Example) -> Tensor:
-        return regression(_features(example, talker), talker.identity(example.clip.style))[0][0].cpu()
+        style = talker.style(talker.identity(example.clip.style), example.moods[None].to(talker.start))
+        return regression(_features(example, talker), style)[0][0].cpu()
 
     return predict
 

@@ -10,7 +10,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from streamingtalker.audio.encoder import AudioEncoder
+from streamingtalker.audio.interface import AudioEncoder
 from streamingtalker.config import AudioDims, TalkerDims
 from streamingtalker.data.dataset import Batch, Example, batches
 from streamingtalker.data.phones import INVENTORY
@@ -118,7 +118,7 @@ def train_vqvae(
         latents = vqvae.encoder(batch.coefficients)
         terms: dict[str, Tensor] = {}
         if spent >= recipe.continuous:
-            inside = latents[batch.mask > 0].float().unflatten(-1, (vqvae.dims.components, vqvae.dims.code_dim))
+            inside = latents[batch.mask > 0].float().unflatten(-1, (vqvae.dims.all_components, vqvae.dims.code_dim))
             keeper.observe(inside.detach(), spent)
             quantised = vqvae.quantiser(latents.float(), batch.mask)
             terms["quantisation"] = recipe.weights.quantisation * quantisation_loss(quantised)
@@ -160,15 +160,15 @@ class Regression(nn.Module):
         super().__init__()
         width = dims.audio.width
         self.audio = audio
-        self.style = nn.Linear(dims.styles, width, bias=False)
+        self.style = nn.Linear(dims.style_width, width, bias=False)
         self.motion = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU())
-        self.out = nn.Linear(2 * width, dims.motion.basis)
+        self.out = nn.Linear(2 * width, dims.motion.coefficients)
         self.phones = nn.Linear(width, len(INVENTORY))
 
     def forward(self, features: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [B, …] and one-hot style [B, styles] → coefficients [B, T, K], phone logits [B, T, P]."""
+        """Features [B, …] and style [B, T or 1, styles + moods] → coefficients [B, T, K], phone logits [B, T, P]."""
         heard = self.audio(features)
-        return self.out(self.motion(heard + self.style(style)[:, None])), self.phones(heard)
+        return self.out(self.motion(heard + self.style(style))), self.phones(heard)
 
 
 def train_regression(
