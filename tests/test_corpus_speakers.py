@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from streamingtalker.data.calibrate import RATE, calibrate
+from streamingtalker.data.pauses import fit_pauses
 from streamingtalker.data.phones import (
     INVENTORY,
     SILENCE,
@@ -120,3 +121,16 @@ def test_calibration_finds_a_known_offset():
     late = [Phone(n, s + 0.04, e + 0.04) for n, s, e in zip(names, edges, edges[1:], strict=False)]
     found = calibrate([Speech(pcm.astype(np.float32), RATE, tuple(late))])
     assert found.stops == pytest.approx(0.04, abs=0.006)
+
+
+@pytest.mark.parametrize(("label_end", "label_start"), [(0.65, 1.15), (0.40, 1.30)])
+def test_pauses_begin_and_end_with_the_sound(label_end, label_start):
+    time = np.arange(int(2.0 * RATE)) / RATE
+    pcm = np.where((time < 0.5) | (time > 1.2), np.sin(900 * time), 1e-4).astype(np.float32)
+    names, edges = ["aa", SILENCE, "m"], [0.0, label_end, label_start, 2.0]
+    phones = [Phone(*entry) for entry in zip(names, edges, edges[1:], strict=False)]
+    fitted = fit_pauses(phones, pcm, RATE)
+    assert fitted[1].start == pytest.approx(0.5, abs=0.011) and fitted[1].end == pytest.approx(1.2, abs=0.011)
+    assert fitted[0].end == fitted[1].start and fitted[1].end == fitted[2].start
+    stops = fit_pauses([phones[0], phones[1], Phone("b", label_start, 2.0)], pcm, RATE)
+    assert stops[2].start == label_start

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamingtalker.data.engines import ENGINES, Manner, SpeakerError, Speech, pronunciation
+from streamingtalker.data.pauses import fit_pauses
 from streamingtalker.data.phones import SILENCE, Phone, merge_silences, with_stress
 
 __all__ = ["VOICES", "Manner", "Speaker", "SpeakerError", "Speech", "Voice", "find_voice", "speaker"]
@@ -74,7 +75,12 @@ class Speaker:
         speech = self._engine.speak(text, manner)
         shift = -self.voice.label_offset if calibrated else 0.0
         phones = with_stress(speech.phones, " ".join(pronunciation(text)))
-        return Speech(speech.pcm, speech.rate, _cover(phones, shift, speech.seconds))
+        covering = _cover(phones, shift, speech.seconds)
+        return Speech(
+            speech.pcm,
+            speech.rate,
+            tuple(fit_pauses(covering, speech.pcm, speech.rate)) if calibrated else covering,
+        )
 
 
 def find_voice(name: str) -> Voice:
