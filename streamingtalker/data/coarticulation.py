@@ -85,6 +85,7 @@ _CONSONANT = {
     "hh": (0.2, 0.1, 0.08), "p": (0.6, 0.5, 0.2), "f": (0.9, 0.8, 0.3),
 }  # fmt: skip
 DOMINANCE = dict.fromkeys(VISEMES, (1.1, 0.9, 0.6)) | _VOWEL | _ROUND_VOWEL | _CONSONANT | {"sil": (1.0, 1.0, 0.8)}
+_TONGUE = {"th": 3.0, "l": 2.0, "n": 1.6, "t": 1.2}  # dominance over the tongue
 _REACH = {"sil": 0.65, "s": 0.85, "t": 0.8}  # factor on how far a viseme's dominance spreads
 
 
@@ -154,7 +155,7 @@ def _targets(phone: Phone, style: Style, manner: Mapping[str, float], rng: np.ra
 def blend(targets: Sequence[_Target], times: np.ndarray) -> np.ndarray:
     """The dominance-weighted mean of ``targets`` at ``times`` (seconds), float32 [T, C]."""
     values = np.stack([target.values for target in targets])
-    strengths = np.array([(*DOMINANCE[target.viseme], 3.0 if target.viseme == "th" else 0.6) for target in targets])
+    strengths = np.array([(*DOMINANCE[target.viseme], _TONGUE.get(target.viseme, 0.6)) for target in targets])
     reach = np.array([_REACH.get(target.viseme, 1.0) / target.tightness for target in targets])
     start, end = (np.array([getattr(target, edge) for target in targets]) for edge in ("start", "end"))
     core_start, core_end = (start + share * (end - start) for share in ARTICULATION.core)
@@ -230,11 +231,11 @@ def _strength(closures: Sequence[_Closure], times: np.ndarray) -> np.ndarray:
 _BILABIAL_LIMITS = {"jawOpen": 0.07, "mouthPucker": 0.55, "mouthFunnel": 0.05}
 _BILABIAL_SHAPES = {"mouthRollLower": 0.10, "mouthRollUpper": 0.08, "mouthPressLeft": 0.15, "mouthPressRight": 0.15}
 _BILABIAL_GONE = ("mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "tongueOut")
-_LABIODENTAL_SHAPES = {"mouthRollLower": 0.80, "mouthUpperUpLeft": 0.50, "mouthUpperUpRight": 0.50}
+_LABIODENTAL_SHAPES = {"mouthRollLower": 0.80, "mouthUpperUpLeft": 0.28, "mouthUpperUpRight": 0.28}
 _LABIODENTAL_LIMITS = {"jawOpen": 0.08, "mouthPucker": 0.20, "mouthFunnel": 0.05, "tongueOut": 0.0}
 _LABIODENTAL_GONE = ("mouthLowerDownLeft", "mouthLowerDownRight")
 _SILENCE_LIMITS = {"jawOpen": 0.02, "mouthPucker": 0.15, "mouthFunnel": 0.05}
-PRESSED, TOUCHING, LABIODENTAL_OPENING = -0.0003, 0.0002, 0.0020  # metres between the lips
+PRESSED, TOUCHING, LABIODENTAL_OPENING = -0.0003, 0.0001, 0.0018  # metres between the lips
 
 
 def close_lips(

@@ -5,7 +5,7 @@ and settle at a phrase's end. Their sizes and sides vary from take to take, draw
 are not here: the demo lays them over any face.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,9 @@ from streamingtalker.data.visemes import LipSeal
 from streamingtalker.mood import smooth
 
 PAUSE = 0.15  # seconds of silence that end a phrase
-QUESTION = 2.0  # semitones that the end of a question lies above the rest of it
-CALM = 0.05  # seconds, the blur that leaves no corner in a curve
+QUESTION = (0.3, 2.5)  # semitones that a phrase's end lies above the rest: none of a question, wholly one
+FROWN = 0.8  # semitones under its surroundings at which an emphasis draws the brows together instead of raising them
+CALM = 0.06  # seconds, the blur that leaves no corner in a curve
 _HELD_WHILE_SPEAKING = 0.85  # of what a mood holds in the mouth
 
 
@@ -30,7 +31,12 @@ class Phrase:
 
     start: float  # seconds
     end: float
-    rise: float  # semitones of its end over its middle
+    rise: float  # semitones of its end over the rest
+
+    @property
+    def asking(self) -> float:
+        """How much it sounds like a question, from 0 to 1."""
+        return float(smooth((np.asarray(self.rise) - QUESTION[0]) / (QUESTION[1] - QUESTION[0])))
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,13 @@ class Take:
 
     lively: float
     outer: float  # how far the outer brows follow the inner ones
-    frowning: float  # chance that an emphasis draws the brows together instead
+    frowning: float  # semitones by which it frowns the more readily
     left: float  # the left side's share over the right one's
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Take":
         """Another take."""
-        return cls(float(np.exp(rng.normal(0, 0.2))), rng.uniform(0.5, 1.0), rng.uniform(0.0, 0.2), rng.normal(0, 0.08))
+        return cls(float(np.exp(rng.normal(0, 0.2))), rng.uniform(0.5, 1.0), rng.normal(0, 0.3), rng.normal(0, 0.08))
 
 
 def expression(
@@ -60,7 +66,7 @@ def expression(
     take = Take.draw(rng)
     heard = Prosody.flat(frames) if pcm is None else listen(pcm, frames, fps)
     phrases = phrases_of(phones, heard.pitch, fps)
-    speaking = _any(times, phrases, lambda phrase: (phrase.start, phrase.end))
+    speaking = _largest(times, (_plateau(times, phrase.start, phrase.end, 0.2, 0.3) for phrase in phrases))
     lively = style.brows * take.lively * factor("brows", moods)
     weights = _held(moods, speaking, style, shape_names)
     for name, curve in _upper_face(phones, phrases, times, heard, speaking, lively, take, rng).items():
@@ -68,7 +74,8 @@ def expression(
         for side in SIDES:
             if name + side in shape_names:
                 lean = {"Left": 1 + take.left, "Right": 1 - take.left}.get(side, 1.0)
-                weights[:, shape_names.index(name + side)] += lean * curve
+                column = weights[:, shape_names.index(name + side)]
+                column += lean * curve * np.where(curve > 0, 1 - column, 1)  # nothing is held so far that it ends there
     return np.clip(weights, 0.0, 1.0)
 
 
@@ -80,16 +87,22 @@ def join(spoken: np.ndarray, lively: np.ndarray, seal: LipSeal, shape_names: Seq
     """
     column = {name: index for index, name in enumerate(shape_names)}
     opening = seal.opening(spoken)
-    round_lips = np.clip(1.3 * spoken[:, column["mouthPucker"]] + 0.9 * spoken[:, column["mouthFunnel"]], 0, 1)
     at_teeth = np.clip(spoken[:, column["mouthRollLower"]] / 0.6 - 0.3, 0, 1)
-    shut = np.clip(1 - opening / 0.004, 0, 1) * (1 - at_teeth)
+    round_lips = np.clip(1.5 * spoken[:, column["mouthPucker"]] + 1.1 * spoken[:, column["mouthFunnel"]], 0, 1)
+    corners = (1 - _around(0.9 * round_lips)) * (1 - _around(0.5 * at_teeth))
+    firm = np.clip(1 - opening / 0.004, 0, 1) * (1 - at_teeth)
     lively = lively.copy()
     for name, index in column.items():
         if name.startswith(("mouthSmile", "mouthDimple", "mouthFrown", "mouthStretch")):
-            lively[:, index] *= (1 - 0.9 * round_lips) * (1 - 0.5 * at_teeth)
+            lively[:, index] *= corners
         elif name.startswith(("mouthPress", "mouthShrug", "mouthRoll")):
-            lively[:, index] *= shut
+            lively[:, index] *= firm
     return seal.bring_to(np.clip(spoken + lively, 0.0, 1.0), opening, np.ones(len(spoken)))
+
+
+def _around(share: np.ndarray) -> np.ndarray:
+    """``share`` [T], come to a little earlier and left a little later: corners move slower than lips."""
+    return ndimage.gaussian_filter1d(ndimage.maximum_filter1d(share, 3), 1.3, mode="nearest")
 
 
 def phrases_of(phones: Sequence[Phone], pitch: np.ndarray, fps: float) -> list[Phrase]:
@@ -121,10 +134,11 @@ def _upper_face(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Curves [T] by the name of a shape without its side."""
     raised, drawn = _beats(phones, times, heard, take, rng)
-    asking = _any(times, [p for p in phrases if p.rise > QUESTION], lambda p: (p.end - 0.30, p.end + 0.25), 0.22, 0.5)
-    ending = _any(times, [p for p in phrases if p.rise <= QUESTION], lambda p: (p.end - 0.12, p.end + 0.30), 0.25, 0.5)
+    questions = (p.asking * _plateau(times, p.end - 0.30, p.end + 0.25, 0.22, 0.5) for p in phrases)
+    ends = ((1 - p.asking) * _plateau(times, p.end - 0.12, p.end + 0.30, 0.25, 0.5) for p in phrases)
+    asking, ending = _largest(times, questions), _largest(times, ends)
     melody = speaking * np.clip(heard.pitch / 6, -0.5, 1)
-    brows = lively * (0.30 * raised + 0.10 * melody + 0.04 * _wander(times, rng, 3.5)) + 0.38 * asking * take.lively
+    brows = lively * (0.38 * raised + 0.10 * melody + 0.04 * _wander(times, rng, 3.5)) + 0.38 * asking * take.lively
     brows = _limited(brows - 0.05 * ending * speaking)
     return {
         "browInnerUp": brows,
@@ -143,32 +157,28 @@ def _beats(
     """How far emphasis raises the brows and how far it draws them together, [T] each."""
     raised, drawn = np.zeros(len(times)), np.zeros(len(times))
     for vowel in [phone for phone in phones if phone.stress == STRESSED]:
-        weight = emphasis(vowel, times, heard) + 0.12 * rng.standard_normal()
-        height = np.clip(1.6 * (weight - 0.35), 0, 1) * rng.uniform(0.75, 1.25)
-        rise, fall = rng.uniform(0.14, 0.20), rng.uniform(0.30, 0.50)
-        curve = height * _plateau(times, vowel.start, vowel.end, rise, fall)
-        onto = drawn if rng.random() < take.frowning else raised
+        weight, over = emphasis(vowel, times, heard)
+        height = np.clip(1.6 * (weight + 0.10 * rng.standard_normal() - 0.35), 0, 1) * rng.uniform(0.8, 1.2)
+        curve = height * _plateau(times, vowel.start, vowel.end, rng.uniform(0.14, 0.20), rng.uniform(0.30, 0.50))
+        onto = drawn if over < take.frowning - FROWN else raised
         np.maximum(onto, curve, out=onto)
     return raised, drawn
 
 
-def emphasis(vowel: Phone, times: np.ndarray, heard: Prosody) -> float:
-    """How much a stressed vowel stands out, about 0 to 1: by its pitch, its loudness and its length."""
+def emphasis(vowel: Phone, times: np.ndarray, heard: Prosody) -> tuple[float, float]:
+    """How much a stressed vowel stands out, about 0 to 1, by pitch, loudness and length; and its semitones over the
+    second before and after it."""
     inside = (times >= vowel.start - 0.02) & (times <= vowel.end + 0.02)
     if not inside.any():
-        return 0.0
+        return 0.0, 0.0
     near = (times >= vowel.start - 1.0) & (times <= vowel.end + 1.0)
-    pitch = heard.pitch[inside].max() - heard.pitch[near].mean()
-    loudness = heard.loudness[inside].max() - heard.loudness[near].mean()
-    return float(0.15 + 0.10 * pitch + 0.02 * loudness + 1.2 * min(vowel.seconds, 0.25))
+    pitch, loudness = (curve[inside].mean() - curve[near].mean() for curve in (heard.pitch, heard.loudness))
+    weight = 0.15 + 0.11 * abs(pitch) + 0.02 * loudness + 1.2 * min(vowel.seconds, 0.25)
+    return float(weight), float(pitch)
 
 
-def _any(
-    times: np.ndarray, phrases: Sequence[Phrase], span: Callable[[Phrase], tuple[float, float]], rise: float = 0.2,
-    fall: float = 0.3,
-) -> np.ndarray:  # fmt: skip
-    """1 within any of the spans of ``phrases``, 0 far from them, [T]."""
-    curves = [_plateau(times, *span(phrase), rise, fall) for phrase in phrases]
+def _largest(times: np.ndarray, curves: Iterable[np.ndarray]) -> np.ndarray:
+    """The largest of ``curves`` at every one of ``times``, [T]; 0 where there are none."""
     return np.max([np.zeros(len(times)), *curves], axis=0)
 
 

@@ -26,26 +26,26 @@ class MoodFace:
     brows: float = 1.0  # liveliness of the upper face
 
 
-NEUTRAL_FACE = MoodFace({"mouthSmile": 0.08, "cheekSquint": 0.04, "browOuterUp": 0.03})
+NEUTRAL_FACE = MoodFace({"mouthSmile": 0.10, "cheekSquint": 0.06, "browInnerUp": 0.05, "browOuterUp": 0.06})
 FACES: Mapping[str, MoodFace] = {
     "happy": MoodFace(
-        {"mouthSmile": 0.52, "mouthDimple": 0.12, "cheekSquint": 0.60, "eyeSquint": 0.22, "browOuterUp": 0.16,
-         "browInnerUp": 0.10, "mouthRollUpper": 0.05},
-        jaw=1.05, lips=1.10, rounding=0.95, brows=1.35,
+        {"mouthSmile": 0.54, "mouthDimple": 0.14, "mouthRollUpper": 0.05, "cheekSquint": 0.64, "eyeSquint": 0.20,
+         "browOuterUp": 0.18, "browInnerUp": 0.08},
+        jaw=1.05, lips=1.10, brows=1.35,
     ),
     "serious": MoodFace(
-        {"browDown": 0.48, "eyeSquint": 0.16, "mouthPress": 0.16, "mouthFrown": 0.10, "mouthSmile": -0.08,
-         "browOuterUp": -0.03},
-        jaw=0.88, lips=0.85, tightness=1.05, brows=0.6,
+        {"browDown": 0.75, "browInnerUp": -0.05, "browOuterUp": -0.06, "eyeSquint": 0.22, "mouthPress": 0.18,
+         "mouthFrown": 0.20, "mouthSmile": -0.10, "cheekSquint": -0.06},
+        jaw=0.88, lips=0.85, tightness=1.05, brows=0.7,
     ),
     "sad": MoodFace(
-        {"browInnerUp": 0.85, "browDown": 0.12, "eyeBlink": 0.17, "mouthFrown": 0.55, "mouthShrugLower": 0.14,
-         "mouthSmile": -0.08, "cheekSquint": -0.04, "browOuterUp": -0.03},
-        jaw=0.78, lips=0.75, rounding=0.9, tightness=0.85, brows=0.5,
+        {"browInnerUp": 0.76, "browDown": 0.16, "browOuterUp": -0.06, "eyeBlink": 0.17, "mouthFrown": 0.66,
+         "mouthShrugLower": 0.12, "mouthSmile": -0.10, "cheekSquint": -0.06},
+        jaw=0.78, lips=0.75, rounding=0.9, tightness=0.85, brows=0.6,
     ),
     "surprised": MoodFace(
-        {"browInnerUp": 0.75, "browOuterUp": 0.75, "eyeWide": 0.55, "mouthSmile": -0.04},
-        jaw=1.15, lips=1.0, rounding=1.05, brows=1.2,
+        {"browInnerUp": 0.70, "browOuterUp": 0.74, "eyeWide": 0.60, "mouthSmile": -0.05},
+        jaw=1.15, rounding=1.05, brows=1.2,
     ),
 }  # fmt: skip
 
