@@ -10,39 +10,68 @@ from torch import nn
 from streamingtalker.audio.encoder import RecogniserFactory
 from streamingtalker.audio.posteriors import open_recogniser
 from streamingtalker.config import TalkerDims
+from streamingtalker.released import ReleasedDims, ReleasedTalker
 from streamingtalker.talker import Talker
 from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
 from streamingtalker.topology import Topology
 
+FILE = "talker.safetensors"  # of a folder
 TOPOLOGY = ("template", "faces", "lip_pairs", "lips", "upper_face")  # tensors of a face, under topology/
 
 
-def save_talker(path: str | Path, talker: Talker, card: dict[str, Any] | None = None) -> None:
+def save_talker(path: str | Path, talker: Talker | ReleasedTalker, card: dict[str, Any] | None = None) -> None:
     """Write a talker with its dimensions, its face's topology and a ``card`` (how it came about)."""
     face = talker.topology
     tensors = {f"model/{name}": value.cpu().numpy() for name, value in talker.state_dict().items()}
     tensors |= {f"topology/{name}": getattr(face, name) for name in TOPOLOGY}
-    metadata = {"name": face.name, "dims": talker.dims.to_json(), "card": card or {}}
+    network = "released" if isinstance(talker, ReleasedTalker) else "default"
+    metadata = {"name": face.name, "network": network, "dims": talker.dims.to_json(), "card": card or {}}
     write_tensors(path, tensors, kind="talker", metadata=metadata)
 
 
-def load_talker(path: str | Path, device: str = "cpu", recogniser: RecogniserFactory | None = None) -> Talker:
-    """The talker in a file, ready to run on ``device``.
+def load_talker(
+    path: str | Path, device: str = "cpu", recogniser: RecogniserFactory | None = None
+) -> Talker | ReleasedTalker:
+    """The talker in a file, or in the folder that ``streamingtalker.convert`` made, ready to run on ``device``.
 
     Every tensor must be there, of the right shape, finite, and none too many: else CheckpointError. ``recogniser``
     replaces the phoneme recogniser in front of the audio encoder.
     """
+    path = talker_file(path)
     tensors, metadata = read_tensors(path, kind="talker")
     missing = [f"topology/{name}" for name in TOPOLOGY if f"topology/{name}" not in tensors]
     if missing or not {"name", "dims"} <= set(metadata):
         raise CheckpointError(f"{path} lacks {', '.join(missing) or 'its dimensions'}; restore or train it again.")
     face = Topology(name=metadata["name"], **{name: tensors.pop(f"topology/{name}") for name in TOPOLOGY})
-    dims = TalkerDims.from_json(metadata["dims"])
-    if dims.motion.vertices != face.vertex_count:
-        raise CheckpointError(f"{path} holds a face and a network of different meshes; train it again.")
-    talker = Talker(dims, face, recogniser or open_recogniser)
+    talker = _build(path, metadata, face, recogniser or open_recogniser)
     _load_strictly(path, talker, {name.removeprefix("model/"): value for name, value in tensors.items()})
     return talker.to(_device(device)).eval()
+
+
+def load_own_talker(path: str | Path, device: str = "cpu") -> Talker:
+    """As ``load_talker``, for what only the default network can do. Raises CheckpointError for another."""
+    talker = load_talker(path, device)
+    if not isinstance(talker, Talker):
+        raise CheckpointError(
+            f"{path} holds the published network, which runs but is not trained here; choose another."
+        )
+    return talker
+
+
+def talker_file(path: str | Path) -> Path:
+    """The file of weights that ``path`` is, or that lies in the folder ``path``."""
+    path = Path(path)
+    return path / FILE if path.is_dir() else path
+
+
+def _build(
+    path: Path, metadata: dict[str, Any], face: Topology, recogniser: RecogniserFactory
+) -> Talker | ReleasedTalker:
+    released = metadata.get("network", "default") == "released"
+    dims = ReleasedDims.from_json(metadata["dims"]) if released else TalkerDims.from_json(metadata["dims"])
+    if dims.motion.vertices != face.vertex_count:
+        raise CheckpointError(f"{path} holds a face and a network of different meshes; train it again.")
+    return ReleasedTalker(dims, face) if isinstance(dims, ReleasedDims) else Talker(dims, face, recogniser)
 
 
 def _load_strictly(path: str | Path, model: nn.Module, tensors: dict[str, np.ndarray]) -> None:

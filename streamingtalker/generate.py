@@ -14,14 +14,13 @@ from streamingtalker.config import frame_count
 from streamingtalker.errors import UserError
 from streamingtalker.mood import Mood
 from streamingtalker.places import make_place
-from streamingtalker.streamer import FaceStreamer
-from streamingtalker.talker import Talker
+from streamingtalker.streamer import FaceModel, FaceStreamer
 
 DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "assets" / "weights" / "default.safetensors"
 
 
 def generate(
-    talker: Talker,
+    talker: FaceModel,
     pcm: np.ndarray,
     rate: int = RATE,
     *,
@@ -39,7 +38,7 @@ def generate(
     return np.concatenate(pieces)
 
 
-def save_motion(path: Path, talker: Talker, offsets: np.ndarray) -> None:
+def save_motion(path: Path, talker: FaceModel, offsets: np.ndarray) -> None:
     """Write ``vertices`` float32 [frames, V, 3] in metres, y up, with what is needed to draw and to judge them."""
     face = talker.topology
     path.parent.mkdir(parents=True, exist_ok=True)

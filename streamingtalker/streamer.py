@@ -1,16 +1,47 @@
 """PCM in, face frames out: the only way frames are made, live and offline."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from streamingtalker.audio.interface import AudioEncoder
 from streamingtalker.config import RATE, Sampling, frame_count
 from streamingtalker.mood import Mood, MoodBlend
-from streamingtalker.talker import Talker
+from streamingtalker.topology import Topology
 
 PIECE = RATE // 10  # samples: what ``stream`` feeds at once, so that a long recording gives its first frame early
+
+
+class FaceModel(Protocol):
+    """What the streamer needs of a model. ``talker.Talker`` and ``released.ReleasedTalker`` have it."""
+
+    @property
+    def dims(self) -> Any:  # noqa: ANN401 - fps, moods, motion.vertices; the rest is the model's own
+        """Its dimensions."""
+
+    @property
+    def topology(self) -> Topology:
+        """The face it moves."""
+
+    @property
+    def audio(self) -> AudioEncoder:
+        """What hears."""
+
+    @property
+    def start(self) -> Tensor:
+        """The latent [H·C] before the first frame."""
+
+    def state(self, identity: int = 0, seed: int = 0, sampling: Sampling | None = None) -> Any:  # noqa: ANN401
+        """The state of a stream, the model's own; it has ``reset(start, seed)``."""
+
+    def next_latents(self, audio: Tensor, state: Any, moods: Tensor | None = None) -> Tensor:  # noqa: ANN401
+        """Audio frames [k, A] → the latents [k, H·C] of the next frames."""
+
+    def next_offsets(self, latents: Tensor, state: Any) -> Tensor:  # noqa: ANN401
+        """Latents [k, H·C] → the offsets [k, V, 3] of the next frames."""
 
 
 class FaceStreamer:
@@ -24,7 +55,13 @@ class FaceStreamer:
     """
 
     def __init__(
-        self, talker: Talker, *, identity: int = 0, mood: Mood = Mood(), seed: int = 0, sampling: Sampling | None = None
+        self,
+        talker: FaceModel,
+        *,
+        identity: int = 0,
+        mood: Mood = Mood(),
+        seed: int = 0,
+        sampling: Sampling | None = None,
     ) -> None:
         self.fps = talker.dims.fps
         self.vertex_count = talker.dims.motion.vertices

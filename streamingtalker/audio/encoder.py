@@ -167,4 +167,6 @@ def build_encoder(dims: AudioDims, fps: int, recogniser: RecogniserFactory = ope
     """The encoder that ``dims.kind`` names. Raises ConfigError for a kind that does not exist."""
     if dims.kind == "speech":
         return SpeechEncoder(dims, fps, recogniser)
-    return HubertEncoder(dims, fps)
+    if dims.kind == "hubert":
+        return HubertEncoder(dims.hubert, fps, dims.width)
+    raise ConfigError(f"A {dims.kind!r} audio encoder does not exist; choose 'speech' or 'hubert'.")

@@ -1,4 +1,12 @@
-"""The paper's audio encoder: HuBERT, interpolated to the motion's frames."""
+"""The paper's audio encoder: HuBERT, 50 features a second, interpolated to the motion's frames.
+
+The paper's HuBERT hears the whole utterance before it gives its first feature. For a face that is to speak at once it
+can hear through a window that slides over the sound (``Hearing``), and gives nearly the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -6,26 +14,49 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamingtalker.audio.interface import AudioEncoder
-from streamingtalker.config import AudioDims, ConfigError, frame_count
-from streamingtalker.streaming import Stream
+from streamingtalker.config import ConfigError, frame_count
+from streamingtalker.streaming import SlidingBuffer, Stream
+
+STRIDE = 320  # samples from feature to feature
+FIELD = 400  # samples a feature's convolutions span
+RATE = 50  # features a second
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """A window of sound, in features of 20 ms: ``step`` new ones at a time, heard with so much before and after."""
+
+    past: int = 100
+    step: int = 10
+    future: int = 20
 
 
 class HubertEncoder(AudioEncoder):
-    """HuBERT over the whole utterance → linear → features interpolated linearly (corners aligned) to T frames.
+    """Normalised sound → HuBERT → (for networks that have one) linear → features at the motion's rate.
 
-    The network hears the whole utterance at once, as in the paper, so its stream gives everything at ``finish``.
+    The sound is normalised to zero mean and unit variance, features are interpolated linearly with corners aligned, as
+    published. ``hearing`` None: the stream waits for the end of the sound and then gives exactly these features.
     """
 
-    def __init__(self, dims: AudioDims, fps: int) -> None:
-        super().__init__()
-        if dims.kind != "hubert":
-            raise ConfigError(f"A {dims.kind!r} audio encoder does not exist; choose 'speech' or 'hubert'.")
-        from transformers import HubertConfig, HubertModel  # takes seconds to load
+    def __init__(self, hubert: dict[str, Any], fps: int, width: int | None = None) -> None:
+        """``hubert``: arguments of transformers.HubertConfig; ``width``: of the linear layer, None for none.
 
-        self.dims = dims
+        Raises ConfigError where the library is missing.
+        """
+        super().__init__()
+        try:
+            from transformers import HubertConfig, HubertModel  # takes seconds to load
+        except ImportError as error:
+            raise ConfigError(
+                "This model hears with HuBERT, which needs a library; pip install transformers."
+            ) from error
+
         self.fps = fps
-        self.hubert = HubertModel(HubertConfig(**dims.hubert))
-        self.project = nn.Linear(self.hubert.config.hidden_size, dims.width)
+        self.hearing: Hearing | None = None
+        self.hubert = HubertModel(HubertConfig(**hubert))
+        size = self.hubert.config.hidden_size
+        self.width = width or size
+        self.project = nn.Linear(size, width) if width else nn.Identity()
         self.hubert.eval()
 
     def train(self, mode: bool = True) -> "HubertEncoder":
@@ -41,12 +72,30 @@ class HubertEncoder(AudioEncoder):
     def forward(self, features: Tensor) -> Tensor:
         """Normalised PCM [B, n] → [B, T, A]."""
         frames = frame_count(features.shape[1], self.fps)
-        hidden = self.project(self.hubert(_at_least_one_frame(features)).last_hidden_state)
-        return F.interpolate(hidden.transpose(1, 2), size=frames, align_corners=True, mode="linear").transpose(1, 2)
+        hidden = self.encode(features).transpose(1, 2)
+        return F.interpolate(hidden, size=frames, align_corners=True, mode="linear").transpose(1, 2)
+
+    def encode(self, pcm: Tensor) -> Tensor:
+        """Normalised PCM [B, n] → HuBERT's features [B, m, A], 50 a second."""
+        padded = F.pad(pcm, (0, max(FIELD - pcm.shape[1], 0)))  # one feature at least
+        return self.project(self.hubert(padded).last_hidden_state)
+
+    def hear_live(self, hearing: Hearing | None = None) -> None:
+        """See the interface."""
+        self.hearing = hearing or Hearing()
 
     def stream(self) -> Stream[Tensor]:
-        """See the interface."""
-        return WholeUtterance(self)
+        """See the interface; with a ``hearing``, nearly ``forward``'s frames."""
+        return WholeUtterance(self) if self.hearing is None else SlidingWindow(self, self.hearing)
+
+    def to_features(self, pcm: np.ndarray) -> Tensor:
+        """Normalised PCM [n] → HuBERT's features [m, A], on the network's device."""
+        weight = next(self.hubert.parameters())
+        return self.encode(torch.from_numpy(pcm).to(weight)[None])[0]
+
+    def nothing(self) -> Tensor:
+        """No frames, [0, A]."""
+        return next(self.hubert.parameters()).new_zeros(0, self.width)
 
 
 class WholeUtterance:
@@ -63,21 +112,110 @@ class WholeUtterance:
     def feed(self, pcm: np.ndarray) -> Tensor:
         """Nothing yet."""
         self._pieces.append(np.array(pcm, np.float32))
-        return self._nothing()
+        return self._encoder.nothing()
 
     def finish(self) -> Tensor:
         """All frames [T, A]."""
         pcm = np.concatenate([*self._pieces, np.zeros(0, np.float32)])
         if len(pcm) == 0:
-            return self._nothing()
-        features = torch.from_numpy(self._encoder.features(pcm)).to(self._encoder.project.weight)
+            return self._encoder.nothing()
+        features = torch.from_numpy(self._encoder.features(pcm)).to(self._encoder.nothing())
         return self._encoder(features[None])[0]
 
-    def _nothing(self) -> Tensor:
-        return self._encoder.project.weight.new_zeros(0, self._encoder.dims.width)
+
+class SlidingWindow:
+    """Encodes the sound block by block, each with some sound before and after it.
+
+    Differs from the whole utterance in three ways: HuBERT's attention and its first layer's norm see a window, the
+    sound is normalised by what was heard until the window's end, and frame k is at feature 50·k/fps exactly, where the
+    whole utterance is stretched by up to half a feature to align its corners. Blocks lie at fixed places, so it does
+    not matter in which pieces the sound comes.
+    """
+
+    def __init__(self, encoder: HubertEncoder, hearing: Hearing) -> None:
+        self._encoder = encoder
+        self._hearing = hearing
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._sound = SlidingBuffer.empty()
+        self._level = _Level()
+        self._features = self._encoder.nothing()  # from number _first on
+        self._first = 0
+        self._frames = 0  # given
+
+    def feed(self, pcm: np.ndarray) -> Tensor:
+        """See Stream."""
+        self._sound.append(np.asarray(pcm, np.float32))
+        while self._end_of_features + self._hearing.step + self._hearing.future <= _features_in(self._sound.end):
+            self._encode(self._end_of_features + self._hearing.step, _features_in(self._sound.end))
+        return self._give(lambda feature: feature < self._end_of_features - 1)
+
+    def finish(self) -> Tensor:
+        """See Stream."""
+        if self._sound.end == 0:
+            return self._encoder.nothing()
+        total = max(_features_in(self._sound.end), 1)
+        while self._end_of_features < total:
+            self._encode(min(self._end_of_features + self._hearing.step, total), total)
+        frames = frame_count(self._sound.end, self._encoder.fps)
+        return self._give(lambda _: self._frames < frames)
+
+    @property
+    def _end_of_features(self) -> int:
+        return self._first + len(self._features)
+
+    def _encode(self, end: int, total: int) -> None:
+        """Add the features up to number ``end``; ``total`` can be had."""
+        begin, last = max(self._end_of_features - self._hearing.past, 0), min(end + self._hearing.future, total)
+        until = min(STRIDE * (last - 1) + FIELD, self._sound.end)
+        self._level.hear(self._sound.take(self._level.heard, until))
+        heard = self._level.normalise(self._sound.take(STRIDE * begin, until))
+        fresh = self._encoder.to_features(heard)[self._end_of_features - begin : end - begin]
+        self._features = torch.cat([self._features, fresh])
+        self._sound.forget(min(STRIDE * max(end - self._hearing.past, 0), self._level.heard))
+
+    def _give(self, ready: Callable[[int], bool]) -> Tensor:
+        """Interpolate the frames whose feature before is ``ready``."""
+        given = [self._encoder.nothing()]
+        while True:
+            before, part = divmod(RATE * self._frames, self._encoder.fps)
+            if not ready(before):
+                break
+            given.append(self._between(before, part / self._encoder.fps)[None])
+            self._frames += 1
+        self._forget(RATE * self._frames // self._encoder.fps)
+        return torch.cat(given)
+
+    def _between(self, before: int, part: float) -> Tensor:
+        last = len(self._features) - 1
+        low, high = (min(place - self._first, last) for place in (before, before + 1))
+        return torch.lerp(self._features[low], self._features[high], part)
+
+    def _forget(self, before: int) -> None:
+        drop = min(max(before - self._first, 0), max(len(self._features) - 1, 0))
+        self._features = self._features[drop:]
+        self._first += drop
 
 
-def _at_least_one_frame(pcm: Tensor) -> Tensor:
-    """HuBERT's convolutions need 400 samples for their first frame."""
-    missing = max(400 - pcm.shape[1], 0)
-    return F.pad(pcm, (0, missing))
+class _Level:
+    """Mean and variance of all that was heard."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+        self._sum = self._squares = 0.0
+
+    def hear(self, pcm: np.ndarray) -> None:
+        self.heard += len(pcm)
+        self._sum += float(pcm.sum(dtype=np.float64))
+        self._squares += float(np.square(pcm, dtype=np.float64).sum())
+
+    def normalise(self, pcm: np.ndarray) -> np.ndarray:
+        mean = self._sum / self.heard
+        variance = max(self._squares / self.heard - mean**2, 0.0)
+        return ((pcm - mean) / np.sqrt(variance + 1e-7)).astype(np.float32)
+
+
+def _features_in(samples: int) -> int:
+    return max((samples - FIELD) // STRIDE + 1, 0)

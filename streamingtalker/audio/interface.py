@@ -22,3 +22,6 @@ class AudioEncoder(nn.Module, ABC):
     @abstractmethod
     def stream(self) -> Stream[Tensor]:
         """A stream that gives the frames [k, A] of ``forward(features(pcm))``, as early as they are final."""
+
+    def hear_live(self) -> None:
+        """Do not wait for the end of the sound where that would be usual: an avatar is to answer at once."""

@@ -112,6 +112,10 @@ class ReleasedVqVae(nn.Module):
         """Latents [B, T, H·C] → offsets [B, T, 3V] from the template (eq. 6)."""
         return self.out(self.decoder(self.from_latent(latents)))
 
+    def decode_last(self, latents: Tensor) -> Tensor:
+        """The last frame of ``decode``: latents [B, T, H·C] → offsets [B, 3V]."""
+        return self.out(self.decoder(self.from_latent(latents))[:, -1])
+
     def still(self) -> Tensor:
         """The latent [H·C] of a face at rest: of the first of two still frames."""
         weight = self.into.weight
