@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from streamingtalker.checkpoint import load_talker, save_talker
+from streamingtalker.checkpoint import load_own_talker, save_talker
 from streamingtalker.config import MotionDims, TalkerDims
 from streamingtalker.data.dataset import Corpus, CorpusError, Example, extract_features, load_example
 from streamingtalker.errors import UserError
@@ -60,8 +60,8 @@ class Run:
         """Do what the command line asks for."""
         stage, device = self.options.stage, self.options.device
         if stage == "judge":
-            return self.judge(load_talker(self.options.checkpoint or self.out / "talker.safetensors", device), bar)
-        talker = load_talker(self.out / "vqvae.safetensors", device) if stage == "talker" else self.vqvae(bar)
+            return self.judge(load_own_talker(self.options.checkpoint or self.out / "talker.safetensors", device), bar)
+        talker = load_own_talker(self.out / "vqvae.safetensors", device) if stage == "talker" else self.vqvae(bar)
         if stage != "vqvae":
             self.talker(talker, bar)
 
