@@ -64,7 +64,7 @@ class AudioDims:
     posterior_classes: int = 191
     posterior_width: int = 64  # the posteriors enter through a linear layer of this width
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1)
-    lookahead: int = 4  # motion frames of future sound a frame may hear
+    lookahead: int = 6  # motion frames of future sound a frame may hear: rounding begins 0.2 s early
     hubert: dict[str, Any] = field(default_factory=dict)  # kind hubert: keyword arguments of transformers.HubertConfig
 
 

@@ -1,6 +1,5 @@
 """The joined model: audio and past motion in, latents and vertices out."""
 
-import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -31,6 +30,7 @@ class TalkerState:
     keep: Tensor  # bool [rows, 1]
     weights: Tensor  # [rows, H·C] how much each row's prediction counts
     temperature: Tensor  # [H·C] scale of the noise
+    memory: Tensor  # [H·C] correlation of the noise with that of the frame before
     latent: Tensor  # [1, H·C] of the newest frame
     random: torch.Generator
     noise: Tensor | None  # [1, H·C] of the newest frame, unit variance
@@ -48,8 +48,8 @@ class TalkerState:
     def draw(self) -> Tensor:
         """The next frame's noise [1, H·C]: an autoregressive process of unit variance, scaled by the temperature."""
         fresh = torch.randn(1, self.latent.shape[1], generator=self.random).to(self.latent)
-        memory = self.sampling.noise_memory
-        self.noise = fresh if self.noise is None else memory * self.noise + math.sqrt(1 - memory**2) * fresh
+        kept = self.memory
+        self.noise = fresh if self.noise is None else kept * self.noise + (1 - kept.square()).sqrt() * fresh
         return self.noise * self.temperature
 
 
@@ -105,15 +105,16 @@ class Talker(nn.Module):
         """
         sampling = sampling or self.dims.sampling
         check(sampling)
-        known = self._by_part(sampling.guidance, sampling.upper_guidance)
-        rows = 1 if bool((known == 1).all()) else 2
+        weights = self.mixing(sampling)
+        rows = len(weights)
         state = TalkerState(
             predictor=self.predictor.state(rows),
             decoder=self.vqvae.state(),
             identity=self.identity(identity),
             keep=torch.tensor([[True], [False]][:rows], device=self.start.device),
-            weights=torch.stack([known, 1 - known][:rows]),
-            temperature=self._by_part(sampling.temperature, sampling.upper_temperature),
+            weights=weights,
+            temperature=self.temperature(sampling),
+            memory=self._by_part(sampling.noise_memory, 0.0),  # the history is what joins brows and lids in time
             latent=self.start[None],
             random=torch.Generator(),
             noise=None,
@@ -122,6 +123,15 @@ class Talker(nn.Module):
         )
         state.reset(self.start, seed)
         return state
+
+    def mixing(self, sampling: Sampling) -> Tensor:
+        """How much the prediction with and that without the history count, [2, H·C]; [1, H·C] where all is with it."""
+        known = self._by_part(sampling.guidance, sampling.upper_guidance)
+        return known[None] if bool((known == 1).all()) else torch.stack([known, 1 - known])
+
+    def temperature(self, sampling: Sampling) -> Tensor:
+        """Scale [H·C] of the noise that a frame is drawn from."""
+        return self._by_part(sampling.temperature, sampling.upper_temperature)
 
     def _by_part(self, face: float, upper: float) -> Tensor:
         """A number for each of a latent's [H·C]: ``upper`` for those of brows and lids, ``face`` for the rest."""

@@ -17,7 +17,7 @@ import torch
 from rich.progress import Progress
 
 from streamingtalker.checkpoint import load_own_talker, save_talker
-from streamingtalker.config import MotionDims, TalkerDims
+from streamingtalker.config import AudioDims, MotionDims, TalkerDims
 from streamingtalker.data.dataset import Corpus, CorpusError, Example, extract_features, load_example
 from streamingtalker.errors import UserError
 from streamingtalker.talker import Talker
@@ -149,6 +149,7 @@ def new_talker(corpus: Corpus, rig: Rig, seed: int) -> Talker:
     dims = TalkerDims(
         MotionDims(rig.topology.vertex_count, upper_basis=basis, upper_components=components),
         fps=corpus.fps,
+        audio=AudioDims(width=192),
         styles=len(corpus.styles),
         moods=corpus.moods,
     )

@@ -80,7 +80,7 @@ def test_features_are_made_once_and_anew_for_another_sound(corpus):
     extract_features(corpus, dims, done=lambda: counted.append(1))
     assert file.stat().st_mtime_ns == before and len(counted) == 6
     example = load_example(corpus, corpus.clips[0], tiny_rig(), tiny_talker().vqvae.basis, dims)
-    assert len(example.coefficients) == 17 and len(example.features) == 3 * (17 + 4)
+    assert len(example.coefficients) == 17 and len(example.features) == 3 * (17 + dims.lookahead)
     assert example.intervals[0] == ("m", 0, 6) and INVENTORY[int(example.phones[7])] == "aa"
     soundfile.write(corpus.path / "wav" / f"{corpus.clips[0].name}.wav", np.zeros(9000), 16000)
     assert not corpus.features_file(corpus.clips[0], dims).exists()
@@ -164,7 +164,7 @@ def test_batches_pad_and_hold_every_clip_once(corpus):
         lengths += batch.mask.sum(1).int().tolist()
     assert sorted(lengths) == sorted(len(example.coefficients) for example in examples)
     whole = collate(examples, 2)
-    assert whole.features.shape[1] == 3 * (whole.mask.shape[1] + 4)
+    assert whole.features.shape[1] == 3 * (whole.mask.shape[1] + AudioDims().lookahead)
     assert (whole.style[..., :2].sum(2) == whole.mask).all()  # one style a frame, none beyond the end
     assert (whole.style[..., 2] == 0).all() and whole.style[:, 0, 3].max() == 0 and whole.style[..., 3].max() > 0.1
 

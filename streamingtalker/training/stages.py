@@ -50,9 +50,12 @@ class Recipe:
     mel_tilt: float = 0.1  # of smooth changes over the bands
     history_dropout: float = 0.3  # of clips predicted without a history
     history_noise: float = 0.4  # largest standard deviation of the noise on a clip's history, in latents' deviations
-    own_history: float = 0.6  # of clips whose history is the network's own guess, at the end of the training
+    own_history: float = 0.6  # of steps in which clips have the network's own past, at the end of the training
     repeats: int = 2  # diffusion times a clip and step
     encoder_rate: float = 0.4  # learning rate of the pretrained audio encoder, of the others'
+
+
+OWN_ROWS = 0.6  # of a step's clips that have their own past, if any have
 
 
 class CodeKeeper:
@@ -202,6 +205,7 @@ def train_talker(
     """Stage 2, eq. 13: L_latent + L_vert + L_vel, with the auxiliary terms. ``phones`` reads the encoder's phones."""
     talker.vqvae.requires_grad_(False)
     loss = MotionLoss(talker.vqvae.basis, talker.topology).to(talker.start.device)
+    mouth = talker.dims.motion.basis  # brows and lids are compared in the latent space alone: they may vary
     joint = nn.ModuleDict({"audio": talker.audio, "rest": talker.predictor, "head": talker.head, "phones": phones})
 
     def objective(batch: Batch, spent: float) -> dict[str, Tensor]:
@@ -210,9 +214,11 @@ def train_talker(
         repeated = conditions.repeat(recipe.repeats, 1, 1).float()
         true, mask = batch.latents.repeat(recipe.repeats, 1, 1), batch.mask.repeat(recipe.repeats, 1)
         guess = talker.head(true, repeated)
-        motion = talker.vqvae.decode_coefficients(guess)
-        losses = loss(motion.float(), batch.coefficients.repeat(recipe.repeats, 1, 1), mask)
-        terms = {"latent": recipe.weights.latent * latent_loss(guess, true, mask)} | recipe.weights.motion(losses)
+        truth = batch.coefficients.repeat(recipe.repeats, 1, 1)
+        motion = talker.vqvae.decode_coefficients(guess)[..., :mouth]
+        losses = loss(torch.cat([motion.float(), truth[..., mouth:]], dim=-1), truth, mask)
+        latent = latent_loss(guess, true, mask, talker.dims.motion.upper_latent)
+        terms = {"latent": recipe.weights.latent * latent} | recipe.weights.motion(losses)
         return terms | {"phone": recipe.weights.phone * phone_loss(phones(audio), batch.phones, batch.mask)}
 
     data = batches(with_latents(talker.vqvae, examples), talker.dims.styles, recipe.frames, seed)
@@ -223,24 +229,39 @@ def train_talker(
 
 
 def _conditions(talker: Talker, batch: Batch, audio: Tensor, recipe: Recipe, spent: float) -> Tensor:
-    """Conditions with teacher forcing that is not to be trusted: noisy, partly the network's own, partly missing."""
+    """Conditions from a past that is not to be trusted: noisy, at times the network's own, at times missing."""
     rows, frames = batch.mask.shape
     noise = torch.rand(rows, 1, 1, device=audio.device) * recipe.history_noise
     history = batch.latents + noise * torch.randn_like(batch.latents)
-    own = torch.rand(rows, device=audio.device) < recipe.own_history * spent
-    if own.any():
-        with torch.no_grad():
-            known = talker.conditions(history[own], audio[own], batch.style[own])
-            history[own] = _first_guess(talker, known)
+    if torch.rand(()) < recipe.own_history * spent:
+        own = torch.rand(rows, device=audio.device) < OWN_ROWS
+        history[own] = free_run(talker, audio[own].detach(), batch.style[own], batch.latents[own])
     keep = (torch.rand(rows, 1, device=audio.device) >= recipe.history_dropout).expand(rows, frames)
     return talker.conditions(history, audio, batch.style, keep)
 
 
-def _first_guess(talker: Talker, conditions: Tensor) -> Tensor:
-    """What the head predicts from noise alone, [B, T, H·C]."""
-    time = torch.full((1, 1), talker.head.train_steps - 1, device=conditions.device)
-    noise = torch.randn(*conditions.shape[:2], talker.dims.motion.latent, device=conditions.device)
-    return talker.head.predict(noise, conditions.float(), talker.head.embed_time(time)).float()
+@torch.no_grad()
+def free_run(talker: Talker, audio: Tensor, style: Tensor, true: Tensor) -> Tensor:
+    """The latents [B, T, H·C] that the network draws for itself, frame after frame, as it will when it is used.
+
+    audio [B, T, A], style [B, T, S]. Brows and lids are those of ``true`` [B, T, H·C]: the voice does not decide them,
+    so that no truth follows from others.
+    """
+    sampling, predictor, upper = talker.dims.sampling, talker.predictor, talker.dims.motion.upper_latent
+    rows, frames, width = true.shape
+    weights, temperature, sampler = talker.mixing(sampling), talker.temperature(sampling), talker.head.sampler(sampling)
+    heard, cache = predictor.hear(audio), predictor.state(rows)
+    keep = torch.ones(rows, 1, dtype=torch.bool, device=true.device)
+    unknown = talker.conditions(true, audio, style, ~keep.expand(rows, frames))
+    latent, drawn = talker.start.expand(rows, 1, width), []
+    for k in range(frames):
+        now = slice(k, k + 1)
+        known = predictor(latent, [layer[:, now] for layer in heard], style[:, now], keep, cache)
+        conditions = torch.stack([known, unknown[:, now]][: len(weights)])
+        latent = sampler(temperature * torch.randn_like(latent), conditions, weights).float()
+        latent = torch.cat([latent[..., : width - upper], true[:, now, width - upper :]], dim=2)
+        drawn.append(latent)
+    return torch.cat(drawn, dim=1)
 
 
 def disturb(features: Tensor, dims: AudioDims, recipe: Recipe) -> Tensor:
