@@ -26,25 +26,25 @@ class MoodFace:
     brows: float = 1.0  # liveliness of the upper face
 
 
-NEUTRAL_FACE = MoodFace({"mouthSmile": 0.10, "cheekSquint": 0.06, "browInnerUp": 0.05, "browOuterUp": 0.06})
+NEUTRAL_FACE = MoodFace({"mouthSmile": 0.18, "cheekSquint": 0.06, "browInnerUp": 0.05, "browOuterUp": 0.06})
 FACES: Mapping[str, MoodFace] = {
     "happy": MoodFace(
-        {"mouthSmile": 0.54, "mouthDimple": 0.14, "mouthRollUpper": 0.05, "cheekSquint": 0.64, "eyeSquint": 0.20,
+        {"mouthSmile": 0.48, "mouthDimple": 0.14, "mouthRollUpper": 0.05, "cheekSquint": 0.64, "eyeSquint": 0.20,
          "browOuterUp": 0.18, "browInnerUp": 0.08},
         jaw=1.05, lips=1.10, brows=1.35,
     ),
     "serious": MoodFace(
         {"browDown": 0.75, "browInnerUp": -0.05, "browOuterUp": -0.06, "eyeSquint": 0.22, "mouthPress": 0.18,
-         "mouthFrown": 0.20, "mouthSmile": -0.10, "cheekSquint": -0.06},
+         "mouthFrown": 0.20, "mouthSmile": -0.18, "cheekSquint": -0.06},
         jaw=0.88, lips=0.85, tightness=1.05, brows=0.7,
     ),
     "sad": MoodFace(
         {"browInnerUp": 0.76, "browDown": 0.16, "browOuterUp": -0.06, "eyeBlink": 0.17, "mouthFrown": 0.66,
-         "mouthShrugLower": 0.12, "mouthSmile": -0.10, "cheekSquint": -0.06},
+         "mouthShrugLower": 0.12, "mouthSmile": -0.18, "cheekSquint": -0.06},
         jaw=0.78, lips=0.75, rounding=0.9, tightness=0.85, brows=0.6,
     ),
     "surprised": MoodFace(
-        {"browInnerUp": 0.70, "browOuterUp": 0.74, "eyeWide": 0.60, "mouthSmile": -0.05},
+        {"browInnerUp": 0.70, "browOuterUp": 0.74, "eyeWide": 0.60, "mouthSmile": -0.10},
         jaw=1.15, rounding=1.05, brows=1.2,
     ),
 }  # fmt: skip
