@@ -1,11 +1,13 @@
 """Phones, sentences and the speakers of the synthetic corpus."""
 
+import re
 import shutil
 
 import numpy as np
 import pytest
 
 from streamingtalker.data.calibrate import RATE, calibrate
+from streamingtalker.data.engines import EspeakEngine
 from streamingtalker.data.pauses import fit_pauses
 from streamingtalker.data.phones import (
     INVENTORY,
@@ -19,8 +21,9 @@ from streamingtalker.data.phones import (
     share_out,
     with_stress,
 )
-from streamingtalker.data.sentences import HELD_OUT, RICH, draw_sentence, draw_text, split_of
-from streamingtalker.data.speakers import Manner, SpeakerError, Speech, find_voice, speaker
+from streamingtalker.data.sentences import HELD_OUT, RICH, TEMPLATES, draw_sentence, draw_text, fill, split_of
+from streamingtalker.data.speakers import VOICES, Manner, SpeakerError, Speech, find_voice, speaker
+from streamingtalker.data.vocabulary import spoken_number
 
 TEXT = "Maya bought both boxes, and Bob moved them above the phone."
 
@@ -134,3 +137,32 @@ def test_pauses_begin_and_end_with_the_sound(label_end, label_start):
     assert fitted[0].end == fitted[1].start and fitted[1].end == fitted[2].start
     stops = fit_pauses([phones[0], phones[1], Phone("b", label_start, 2.0)], pcm, RATE)
     assert stops[2].start == label_start
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_every_variant_of_espeak_is_there_and_another_is_refused():
+    pcms = [speaker(v.name).speak("My map.").pcm for v in VOICES if v.engine == "espeak"]
+    assert len({pcm.tobytes() for pcm in pcms}) == len(pcms)
+    with pytest.raises(SpeakerError, match="nobody"):
+        EspeakEngine("en-us+nobody").speak("My map.", Manner())
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (7, "seven"),
+        (90, "ninety"),
+        (342, "three hundred and forty two"),
+        (1005, "one thousand and five"),
+        (20118, "twenty thousand one hundred and eighteen"),
+    ],
+)
+def test_numbers_in_words(number, words):
+    assert spoken_number(number) == words
+
+
+def test_templates_are_spoken_english():
+    rng = np.random.default_rng(2)
+    sentences = [fill(template, rng) for template in TEMPLATES for _ in range(20)]
+    assert not [s for s in sentences if re.search(r"\b[Aa] [aei]|\ban [bcdfgjk]|[{}_\d]", s)]
+    assert len({word for s in sentences for word in s.lower().split()}) > 1500

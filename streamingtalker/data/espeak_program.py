@@ -9,6 +9,7 @@ import ctypes
 import ctypes.util
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 SYNCHRONOUS, PHONEME_EVENTS, PHONEMES_IN_IPA, PHONEME, UTF8 = 2, 1, 2, 7, 1
@@ -58,6 +59,15 @@ def speak(library: Any, text: bytes) -> tuple[bytes, list[tuple[float, str]]]:  
     return b"".join(pieces), events
 
 
+def has_variant(library: Any, voice: str) -> bool:  # noqa: ANN401 - untyped library
+    """Whether the variant after the plus sign of ``voice``, if any, exists: the library itself passes over others."""
+    data = ctypes.c_char_p()
+    library.espeak_Info.restype = ctypes.c_char_p
+    library.espeak_Info(ctypes.byref(data))
+    folder = Path((data.value or b"").decode(), "voices", "!v")
+    return "+" not in voice or (folder / voice.split("+")[1]).is_file()
+
+
 def main(voice: str, words_per_minute: str, pitch: str) -> int:
     """Speak what comes by standard input; NO_LIBRARY or NO_VOICE where that cannot be."""
     path = ctypes.util.find_library("espeak-ng")
@@ -67,7 +77,7 @@ def main(voice: str, words_per_minute: str, pitch: str) -> int:
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEME_EVENTS | PHONEMES_IN_IPA)
     if rate <= 0:
         return NO_LIBRARY
-    if library.espeak_SetVoiceByName(voice.encode()) != 0:
+    if library.espeak_SetVoiceByName(voice.encode()) != 0 or not has_variant(library, voice):
         return NO_VOICE
     library.espeak_SetParameter(RATE, int(words_per_minute), 0)
     library.espeak_SetParameter(PITCH, int(pitch), 0)

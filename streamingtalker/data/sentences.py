@@ -6,9 +6,12 @@ phones. Sentences of the validation and test splits never occur in training.
 
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+
+from streamingtalker.data import vocabulary
+from streamingtalker.data.written import HELD_OUT, RICH
 
 _WORDS: Mapping[str, str] = {
     "name": (
@@ -80,7 +83,10 @@ _WORDS: Mapping[str, str] = {
         "message, save the file, translate this page, make a shopping list, turn off the lamp, move the meeting"
     ),
 }
-SLOTS: Mapping[str, Sequence[str]] = {kind: words.split(", ") for kind, words in _WORDS.items()}
+SLOTS: Mapping[str, Sequence[str]] = {
+    kind: [*words.split(", "), *vocabulary.WORDS.get(kind, ())] for kind, words in _WORDS.items()
+}
+DRAWN = {"number": vocabulary.draw_number, "digits": vocabulary.draw_digits}  # besides those of SLOTS, every other time
 
 TEMPLATES: Sequence[str] = (
     "Hello {name}, how may I help you {time}?",
@@ -144,128 +150,47 @@ TEMPLATES: Sequence[str] = (
     "In {number} years, {subject} may {verb} {subject2} beyond belief.",
     "{name} thought the {adj} {things} both moved through the path smoothly.",
     "Beyond {place}, {person} would measure the usual {things} with pleasure.",
-)
-
-RICH: Sequence[str] = (
-    "Peter Piper picked a peck of pickled peppers.",
-    "She sells sea shells by the sea shore, and the shells she sells are surely sea shells.",
-    "The quick brown fox jumps over the lazy dog.",
-    "How much wood would a woodchuck chuck if a woodchuck could chuck wood?",
-    "Mama made me mash my many melons on Monday.",
-    "Bob's big blue balloon bumped above the bubbling bath.",
-    "Five frantic frogs fled from fifty fierce fishes.",
-    "Very vivid violets vanish over the valley every November.",
-    "We wonder whether the weather will be warm or wet.",
-    "Who knew the new moon could move so smoothly over the blue lagoon?",
-    "The boy enjoyed the noisy toy and annoyed his employer.",
-    "Thirty three thieves thought that they thrilled the throne.",
-    "This, that, these, those, and the others are theirs.",
-    "Measure the treasure at your leisure with the usual vision.",
-    "George judged the jury's just and gentle gesture.",
-    "Charles chose cheap cheddar cheese for each cheerful child.",
-    "Young Hugh used yellow yarn beyond the yard.",
-    "A hungry king sang songs in the spring evening.",
-    "Red lorry, yellow lorry, round and round the rural road.",
-    "Zebras zigzag lazily as the breeze eases.",
-    "Go and get a good big mug of ginger coffee for Greg.",
-    "Kate kept the cake in a thick black sack.",
-    "Our house has a brown couch, a loud clock, and a round mouse.",
-    "I might like to try five bright white kites tonight.",
-    "They may take the late train and stay away for eight days.",
-    "Oh no, the old boat floats home below the cold stone.",
-    "The bird heard thirty words on earth.",
-    "Look, the cook put sugar in a good book.",
-    "Father caught a large calm cod in the hot dark harbor.",
-    "Up above the hut, the sun was fun, but nothing much was done.",
-    "Ed said ten men went west to get red eggs.",
-    "Big fish live in this thin river, Jim.",
-    "He sees three green trees between the sleepy sheep.",
-    "Pam can't stand that bad map.",
-    "Law and order fall short before dawn in August.",
-    "Ma, may I? Pa, please! Bah.",
-    "Boom. Pop. Map. Tab. Bump.",
-    "Am I? I am. Hmm, maybe I am.",
-    "Oh! Ooh! Ah! Wow!",
-    "One, two, three, four, five, six, seven, eight, nine, ten.",
-    "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, and Sunday.",
-    "January, February, March, April, May, June, July, August, September, October, November, December.",
-    "A, B, C, D, E, F, G, H, I, J, K, L, M, N, O, P, Q, R, S, T, U, V, W, X, Y, Z.",
-    "Yes.",
-    "No.",
-    "Maybe.",
-    "Okay.",
-    "Hello!",
-    "Goodbye.",
-    "Thank you.",
-    "Of course.",
-    "Absolutely!",
-    "What?",
-)
-
-HELD_OUT: Sequence[str] = (
-    "The museum opens at ten, but the ticket booth is usually busy before noon.",
-    "I would love to hear about your favorite movie.",
-    "Plants make sugar from sunlight, water, and air.",
-    "Push the button above the map, then wait for the beep.",
-    "Have you ever watched a thunderstorm from far above the clouds?",
-    "My favorite color is blue, though purple comes very close.",
-    "The capital of France is Paris, and the capital of Peru is Lima.",
-    "Put both feet on the floor and breathe slowly through your nose.",
-    "Photosynthesis is how a leaf turns light into food.",
-    "Why does the moon look bigger near the horizon?",
-    "The bus to the village leaves every fifty five minutes.",
-    "Please don't forget to bring an umbrella, a warm vest, and some money.",
-    "We have known each other for over twenty years.",
-    "That was the most amazing concert of my whole life!",
-    "Light from the sun reaches us in about eight minutes.",
-    "A good joke should be short, so I will stop before I begin.",
-    "Sure, I can explain that in a few simple words.",
-    "The old fisherman threw his net beyond the broken pier.",
-    "Two cups of flour, one spoon of sugar, a pinch of salt.",
-    "Everything you hear is made up of tiny changes in pressure.",
-    "Did you mean the river bank, or a bank with money in it?",
-    "Her voice was low, calm, and wonderfully clear.",
-    "It rained all week, yet the garden never looked better.",
-    "Bees, wasps, and butterflies visit the same flowers.",
-    "Would you rather fly to Mars or dive to the bottom of the sea?",
-    "I am not sure, but I believe Mount Everest is the highest.",
-    "The chef chopped the mushrooms and pushed them into the pan.",
-    "Blue whales may weigh up to one hundred and fifty tons.",
-    "Which of these words sounds more natural to you?",
-    "Wake me at a quarter to seven, please.",
-    "Never mind, we will find a better way tomorrow.",
-    "Both brothers bathed in the smooth, shallow brook.",
-    "The violin was made in Vienna over three hundred years ago.",
-    "When the fog lifts, you will be able to see the lighthouse.",
-    "I can talk, listen, and move my lips, but I cannot make coffee.",
-    "Bob Murphy works from home on Fridays.",
-    "An octopus has three hearts and very clever arms.",
-    "Hooray, the package from Japan has finally arrived!",
-    "You may open the box whenever you feel ready.",
-    "The theory is beautiful; the proof is rather rough.",
-    "What a weird and wonderful world we live in!",
-    "Roughly half of all people prefer tea, the others coffee.",
-    "Open your books at page ninety four and begin.",
-    "The judge urged the jury to be fair and thorough.",
-    "Somebody moved my purple pen above the bookshelf.",
-    "Have fun, be brave, and give my love to everyone.",
-    "There is a fine line between being brave and being foolish.",
-    "A vowel is a sound made with an open mouth.",
-    "Swimming warms up the whole body without hurting your joints.",
-    "I usually measure twice and cut once.",
-    "Few people know who wrote the very first poem.",
-    "How often should I water a small palm tree?",
-    "Go straight ahead, pass the white church, and turn left.",
-    "The phone rang four times before anybody picked it up.",
-    "My memory is small, so forgive me if I forget your name.",
-    "Snow fell softly on the empty avenue.",
-    "Yes, I think so too.",
-    "Probably not before Wednesday.",
-    "Thanks, that would be perfect.",
-    "Oh, I see what you mean now.",
+    "The next words are {adj}, {thing}, {verb}, {adj2}, and {animal}.",
+    "{thing}. {adj}. {verb}. {place}.",
+    "Is it {adj} or {adj2}? I would say {adj3}.",
+    "{surname} is spelled with {number}, no, {number2} letters.",
+    "That is a great question about {subject}!",
+    "Here is what I know: {subject} is {adj}, and {subject2} is even more {adj2}.",
+    "Let us {verb} the {thing}, {verb2} the {thing2}, and {verb3} the {thing3}.",
+    "To {verb} a {thing} you need patience; to {verb2} it you need a {thing2}.",
+    "Good evening, Mrs {surname}. Your {thing} is {adj}, as always.",
+    "Good night, {name}. Sleep well, and don't let the {animal} bite.",
+    "How are you feeling today, {name}? {adj} or {adj2}?",
+    "I feel {adj} today, thank you for asking.",
+    "Did you know that {things} in {place} are {adj}?",
+    "{number}, {number2}, {number3}, and so on.",
+    "It was the {adj} year {number} when {surname} came to {place}.",
+    "{name}, {name2}, {name3} and I went to {place} by {thing}.",
+    "Turn left at the {adj} {thing}, walk {number} {unit}, and you will see {place}.",
+    "There were {number} {things} in the {thing}, {number2} on the {thing2}, and none on the {thing3}.",
+    "Never {verb} {things} near a {adj} {animal}.",
+    "My favorite {animal} is {adj}, with {adj2} ears and {adj3} feet.",
+    "Whenever {person} talks about {subject}, the {things} look {adj}, the {animal} yawns, and {name} begins to "
+    "{verb} the {thing}.",
+    "Once upon a time a {adj} {animal} lived in {place} with {number} {things} and a {adj2} {thing}.",
+    "In short, {verb} less and {verb2} more.",
+    "Excuse me, {name}, may I {verb} your {thing}?",
+    "I understand. You want {person} to {verb} the {adj} {things}.",
+    "Which is larger, a {animal} or a {animal2}?",
+    "On the one hand it is {adj}; on the other hand, {person} will {verb} it anyway.",
+    "Wait, {verb} the {thing} first!",
+    "What a {adj}, {adj2} {thing}!",
+    "I am so sorry to hear that, {name}. {subject} can be {adj}.",
+    "Congratulations, {name} {surname}! {person} must be {adj}.",
+    "{place}, {place2}, {place3}: which would you choose?",
+    "According to {surname} and {surname2}, {things} {verb} {things2}.",
+    "Step one, {verb} the {things}. Step two, {verb2} them. Step three, {verb3} the {thing}.",
+    "The {thing} costs {number} {unit}, the {thing2} only {number2}.",
+    "Do {things} {verb} {things2}, or do {things2} {verb} {things}?",
 )
 
 _SLOT = re.compile(r"\{([a-z]+)(\d?)\}")
+_A_BEFORE_VOWEL = re.compile(r"\b([Aa])(?= ([aeio](?!ne )|u(?![ns][ui]|ti)))")
 SPLITS = ("train", "val", "test")
 
 
@@ -285,10 +210,17 @@ def fill(template: str, rng: np.random.Generator) -> str:
     for kind, number in _SLOT.findall(template):
         if kind + number in drawn:
             continue
-        choices = [word for word in SLOTS[kind] if word not in drawn.values()]
-        drawn[kind + number] = choices[int(rng.integers(len(choices)))]
+        drawn[kind + number] = _draw_word(kind, drawn.values(), rng)
     text = _SLOT.sub(lambda match: drawn[match[1] + match[2]], template)
+    text = _A_BEFORE_VOWEL.sub(r"\1n", text)
     return re.sub(r"(^|[.!?] )([a-z])", lambda match: match[1] + match[2].upper(), text)
+
+
+def _draw_word(kind: str, taken: Collection[str], rng: np.random.Generator) -> str:
+    if kind in DRAWN and rng.random() < 0.5:
+        return DRAWN[kind](rng)
+    choices = [word for word in SLOTS[kind] if word not in taken]
+    return choices[int(rng.integers(len(choices)))]
 
 
 def draw_sentence(split: str, rng: np.random.Generator) -> str:

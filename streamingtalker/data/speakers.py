@@ -40,7 +40,7 @@ _ESPEAK = {
     "belinda": "en-us+belinda",
     "anika": "en-us+anika",
     "aunty": "en-gb-x-rp+aunty",
-    "michael": "en-us+michael",
+    "michael": "en-us+Michael",
     "adam": "en-us+adam",
     "max": "en-us+max",
     "quincy": "en-us+quincy",
