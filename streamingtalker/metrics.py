@@ -111,6 +111,7 @@ def lag(predicted: np.ndarray, true: np.ndarray, most: int = 6) -> float:
     """
     if len(true) < 3 * most:
         return float("nan")
+    predicted, true = predicted.astype(np.float64), true.astype(np.float64)
     scores = np.array([_shifted_correlation(predicted, true, shift) for shift in range(-most, most + 1)])
     if np.isnan(scores).any():
         return float("nan")

@@ -1,0 +1,156 @@
+"""What articulation is measured on: sentences of known and of new voices, endless speech, sounds without speech.
+
+Everything is chosen by rule, so that the same corpus always gives the same set.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+
+import numpy as np
+import torch
+
+from streamingtalker.config import RATE
+from streamingtalker.data import augment
+from streamingtalker.data.dataset import Clip, Corpus, CorpusError, Example, extract_features, load_example
+from streamingtalker.data.phones import SILENCE
+from streamingtalker.evaluation.measures import SEEN, UNSEEN
+from streamingtalker.evaluation.mouth import Intervals, Motion, Mouth
+from streamingtalker.talker import Talker
+from streamingtalker.topology import Rig
+
+SENTENCES = 60  # of the known voices together, and of each new voice
+ENDLESS, PARTS = 6000, 10  # frames of endless speech; it repeats what it says in each of its parts
+SOUNDS = ("silence", "noise", "music", "clicks", "hum")
+SOUND_SECONDS, SOUND_TAKES = 6.0, 3
+SPEECHLESS_VOICE = "noise"
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A test sentence with what its target does."""
+
+    clip: Clip
+    group: str  # SEEN or UNSEEN
+    intervals: Intervals
+    offsets: np.ndarray  # float32 [T, W, 3] of the watched vertices, in metres
+    target: Motion
+
+
+def choose(corpus: Corpus, sentences: int = SENTENCES) -> list[tuple[str, Clip]]:
+    """The test clips with their group: ``sentences`` of the voices that are also in training, taken in turn, and as
+    many of each other voice. Fewer where the corpus has no more. Raises CorpusError where it has none.
+    """
+    heard = {clip.voice for clip in corpus.split("train")}
+    by_voice: dict[str, list[Clip]] = {}
+    for clip in sorted(corpus.split("test"), key=lambda clip: clip.name):
+        if clip.voice != SPEECHLESS_VOICE:
+            by_voice.setdefault(clip.voice, []).append(clip)
+    turns = zip_longest(*(clips for voice, clips in sorted(by_voice.items()) if voice in heard))
+    known = [clip for clip in chain.from_iterable(turns) if clip is not None][:sentences]
+    new = [clip for voice in sorted(by_voice.keys() - heard) for clip in by_voice[voice][:sentences]]
+    if not known and not new:
+        raise CorpusError(f"{corpus.path} has no spoken test clips; make the corpus again.")
+    return [(SEEN, clip) for clip in known] + [(UNSEEN, clip) for clip in new]
+
+
+def load_sentences(corpus: Corpus, rig: Rig, mouth: Mouth, chosen: Sequence[tuple[str, Clip]]) -> list[Sentence]:
+    """The chosen clips with the motion the corpus gives them, no model in between."""
+    shapes = rig.shapes[:, mouth.watched]
+    return [_sentence(corpus, rig, mouth, shapes, group, clip) for group, clip in chosen]
+
+
+def _sentence(corpus: Corpus, rig: Rig, mouth: Mouth, shapes: np.ndarray, group: str, clip: Clip) -> Sentence:
+    weights = corpus.weights(clip)
+    if weights is None:
+        offsets = corpus.offsets(clip, rig)[:, mouth.watched]
+    else:
+        offsets = np.einsum("ts,swc->twc", weights, shapes, optimize=True)
+    frames = len(offsets)
+    times = [
+        (phone.name, round(phone.start * corpus.fps), round(phone.end * corpus.fps)) for phone in corpus.phones(clip)
+    ]
+    intervals = [(name, min(first, frames), min(last, frames)) for name, first, last in times]
+    return Sentence(clip, group, intervals, offsets, mouth.observe(offsets))
+
+
+def load_examples(
+    corpus: Corpus, rig: Rig, talker: Talker, clips: Sequence[Clip], done: Callable[[], None] = lambda: None
+) -> list[Example]:
+    """What ``talker`` hears of the ``clips``; the audio features are made where they are missing."""
+    part = copy.copy(corpus)
+    part.clips = list(clips)
+    extract_features(part, talker.dims.audio, jobs=1, done=done)
+    examples = [load_example(corpus, clip, rig, talker.vqvae.basis, talker.dims.audio) for clip in clips]
+    return [dataclasses.replace(each, moods=_known_moods(each.moods, corpus, talker)) for each in examples]
+
+
+def _known_moods(moods: torch.Tensor, corpus: Corpus, talker: Talker) -> torch.Tensor:
+    """Intensities [T, talker's moods] from the corpus' [T, corpus' moods]; a mood the talker lacks stays away."""
+    known = moods.new_zeros(len(moods), len(talker.dims.moods))
+    for column, mood in enumerate(talker.dims.moods):
+        if mood in corpus.moods:
+            known[:, column] = moods[:, corpus.moods.index(mood)]
+    return known
+
+
+def endless(examples: Sequence[Example], style: int, lookahead: int) -> tuple[Example, list[int]]:
+    """Speech of 6000 frames that says the same 600 frames ten times, so that its end can be held against its beginning.
+
+    It is joined from the ``examples`` that are spoken in ``style`` (all, where none is). Gives it and the indices of
+    the examples of one round, of which the last is cut off.
+    """
+    length = ENDLESS // PARTS
+    suitable = [index for index, example in enumerate(examples) if example.clip.style == style]
+    suitable = suitable or list(range(len(examples)))
+    chosen: list[int] = []
+    while sum(len(examples[index].coefficients) for index in chosen) < length:
+        chosen.append(suitable[len(chosen) % len(suitable)])
+    parts = [examples[index] for index in chosen]
+    columns = np.concatenate([part.features[: 3 * len(part.coefficients)] for part in parts])[: 3 * length]
+    columns = np.concatenate([columns] * PARTS + [columns[: 3 * lookahead]])
+    whole = dataclasses.replace(
+        parts[0],
+        clip=dataclasses.replace(parts[0].clip, style=style),
+        features=columns,
+        coefficients=torch.cat([part.coefficients for part in parts])[:length].repeat(PARTS, 1),
+        moods=torch.cat([part.moods for part in parts])[:length].repeat(PARTS, 1),
+        phones=torch.cat([part.phones for part in parts])[:length].repeat(PARTS),
+        intervals=(),
+    )
+    return whole, chosen
+
+
+def joined(sentences: Sequence[Sentence], lengths: Sequence[int], mouth: Mouth) -> tuple[Motion, Intervals]:
+    """The target of one round of endless speech and its phones. ``lengths``: the frames taken of each sentence."""
+    length = ENDLESS // PARTS
+    offsets = np.concatenate([each.offsets[:frames] for each, frames in zip(sentences, lengths, strict=True)])[:length]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    intervals = [
+        (phone, min(first, frames) + int(start), min(last, frames) + int(start))
+        for each, frames, start in zip(sentences, lengths, starts, strict=False)
+        for phone, first, last in each.intervals
+    ]
+    inside = [(phone, first, min(last, length)) for phone, first, last in intervals if first < length]
+    return mouth.observe(offsets), inside
+
+
+def speechless(talker: Talker) -> dict[str, list[Example]]:
+    """Sounds to which a mouth stays shut, by kind."""
+    return {kind: [_sound(talker, kind, take) for take in range(SOUND_TAKES)] for kind in SOUNDS}
+
+
+def _sound(talker: Talker, kind: str, take: int) -> Example:
+    rng = np.random.default_rng((7, SOUNDS.index(kind), take))
+    pcm = augment.speechless(kind, SOUND_SECONDS, rng)
+    frames = -(-len(pcm) * talker.dims.fps // RATE)
+    return Example(
+        clip=Clip(f"{kind}{take}", SPEECHLESS_VOICE, take % talker.dims.styles, "test", SOUND_SECONDS),
+        coefficients=torch.zeros(frames, talker.dims.motion.coefficients),
+        features=talker.audio.features(pcm),
+        phones=torch.full((frames,), -1),
+        intervals=((SILENCE, 0, frames),),
+        moods=torch.zeros(frames, len(talker.dims.moods)),
+    )
