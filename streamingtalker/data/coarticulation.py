@@ -209,7 +209,7 @@ def _bilabial(phone: Phone) -> _Closure:
 
 
 def _labiodental(phone: Phone) -> _Closure:
-    return _hold(phone.start + 0.1 * phone.seconds, phone.start + 0.85 * phone.seconds, 0.065, 0.065)
+    return _hold(phone.start + 0.1 * phone.seconds, phone.start + 0.85 * phone.seconds, 0.080, 0.080)
 
 
 def _silence(phone: Phone) -> _Closure:
@@ -229,13 +229,13 @@ def _strength(closures: Sequence[_Closure], times: np.ndarray) -> np.ndarray:
 
 # Factors on, and least values of, shapes while the lips are closed for m b p, and while they are for f v.
 _BILABIAL_LIMITS = {"jawOpen": 0.07, "mouthPucker": 0.55, "mouthFunnel": 0.05}
-_BILABIAL_SHAPES = {"mouthRollLower": 0.10, "mouthRollUpper": 0.08, "mouthPressLeft": 0.15, "mouthPressRight": 0.15}
+_BILABIAL_SHAPES = {"mouthRollLower": 0.10, "mouthRollUpper": 0.08, "mouthPressLeft": 0.08, "mouthPressRight": 0.08}
 _BILABIAL_GONE = ("mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "tongueOut")
 _LABIODENTAL_SHAPES = {"mouthRollLower": 0.80, "mouthUpperUpLeft": 0.28, "mouthUpperUpRight": 0.28}
 _LABIODENTAL_LIMITS = {"jawOpen": 0.08, "mouthPucker": 0.20, "mouthFunnel": 0.05, "tongueOut": 0.0}
 _LABIODENTAL_GONE = ("mouthLowerDownLeft", "mouthLowerDownRight")
 _SILENCE_LIMITS = {"jawOpen": 0.02, "mouthPucker": 0.15, "mouthFunnel": 0.05}
-PRESSED, TOUCHING, LABIODENTAL_OPENING = -0.0003, 0.0001, 0.0018  # metres between the lips
+PRESSED, TOUCHING, LABIODENTAL_OPENING = -0.0001, 0.0001, 0.0018  # metres between the lips
 
 
 def close_lips(

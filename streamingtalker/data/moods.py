@@ -34,7 +34,7 @@ FACES: Mapping[str, MoodFace] = {
         jaw=1.05, lips=1.10, brows=1.35,
     ),
     "serious": MoodFace(
-        {"browDown": 0.75, "browInnerUp": -0.05, "browOuterUp": -0.06, "eyeSquint": 0.22, "mouthPress": 0.18,
+        {"browDown": 0.75, "browInnerUp": -0.05, "browOuterUp": -0.06, "eyeSquint": 0.22, "mouthPress": 0.12,
          "mouthFrown": 0.20, "mouthSmile": -0.18, "cheekSquint": -0.06},
         jaw=0.88, lips=0.85, tightness=1.05, brows=0.7,
     ),
