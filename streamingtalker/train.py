@@ -1,7 +1,9 @@
-"""Training: ``python -m streamingtalker.train vqvae|talker|all|judge --data corpus --out runs/default``.
+"""Training: ``python -m streamingtalker.train vqvae|encoder|talker|all|judge --data corpus --out runs/default``.
 
-``vqvae`` is stage 1, ``talker`` stage 2 from the VQ-VAE in the same folder, ``all`` both, ``judge`` only judges
-finished weights on the test sentences. The folder gets ``vqvae.safetensors``, ``talker.safetensors``, ``figures.json``.
+``vqvae`` is stage 1; ``encoder`` lets the audio encoder learn to give the motion directly, which is the regression
+baseline; ``talker`` is stage 2, from what the others left in the same folder; ``all`` is one after another; ``judge``
+only judges finished weights on the test sentences. The folder gets ``vqvae.safetensors``, ``regression.safetensors``,
+``talker.safetensors`` (``talker-linear.safetensors`` with the paper's head) and ``figures.json``.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from streamingtalker.data.dataset import Corpus, CorpusError, Example, extract_f
 from streamingtalker.errors import UserError
 from streamingtalker.talker import Talker
 from streamingtalker.topology import DEFAULT_AVATAR, Rig, load_rig
+from streamingtalker.training.baseline import load_regression, save_regression
 from streamingtalker.training.judge import (
     Figures,
     Predict,
@@ -35,7 +38,7 @@ from streamingtalker.training.loop import Budget, LoopOptions, progress_bar
 from streamingtalker.training.stages import Recipe, train_regression, train_talker, train_vqvae
 
 LIPS, LIDS = 9.0, 3.0  # importance of lip and lid vertices in the motion basis
-SHARES = {"vqvae": 0.12, "regression": 0.22, "talker": 0.66}  # of the time of ``all``
+SHARES = {"vqvae": 0.12, "encoder": 0.26, "talker": 0.62}  # of the time of ``all``
 BASIS_FRAMES = 1200
 UPPER = 12, 3  # coefficients and codes of brows and lids
 
@@ -61,9 +64,12 @@ class Run:
         stage, device = self.options.stage, self.options.device
         if stage == "judge":
             return self.judge(load_own_talker(self.options.checkpoint or self.out / "talker.safetensors", device), bar)
-        talker = load_own_talker(self.out / "vqvae.safetensors", device) if stage == "talker" else self.vqvae(bar)
-        if stage != "vqvae":
-            self.talker(talker, bar)
+        made = self.out / "vqvae.safetensors"
+        talker = self.vqvae(bar) if stage in ("vqvae", "all") else load_own_talker(made, device)
+        if stage in ("encoder", "all"):
+            self.encoder(talker, bar)
+        if stage in ("talker", "all"):
+            self.talker(with_head(talker, self.options.head, self.options.seed), bar)
 
     def vqvae(self, bar: Progress) -> Talker:
         """Stage 1; writes ``vqvae.safetensors``."""
@@ -75,17 +81,23 @@ class Run:
         save_talker(self.out / "vqvae.safetensors", talker, self._card())
         return talker
 
+    def encoder(self, talker: Talker, bar: Progress) -> None:
+        """The audio encoder and with it the regression baseline; writes ``regression.safetensors``."""
+        train, budget = self.examples(talker, "train"), self._part("encoder")
+        regression = train_regression(talker, train, budget, self.loop, self.recipe, self.options.seed, bar)
+        self._judge("regression", regression_predicts(regression, talker), talker, bar)
+        save_regression(self.out / "regression.safetensors", regression, talker, self._card())
+
     def talker(self, talker: Talker, bar: Progress) -> None:
         """Stage 2; writes ``talker.safetensors``."""
-        train, seed = self.examples(talker, "train"), self.options.seed
-        budgets = self._part("regression"), self._part("talker")
-        regression = train_regression(talker, train, budgets[0], self.loop, self.recipe, seed, bar)
-        self._judge("regression", regression_predicts(regression, talker), talker, bar)
-        self.steps["talker"] = train_talker(
-            talker, regression.phones, train, budgets[1], self.loop, self.recipe, seed, bar
-        )
+        regression, _, _ = load_regression(self.out / "regression.safetensors")
+        talker.audio.load_state_dict(regression.audio.state_dict())
+        phones = regression.phones.to(self.options.device)
+        train, budget, seed = self.examples(talker, "train"), self._part("talker"), self.options.seed
+        self.steps["talker"] = train_talker(talker, phones, train, budget, self.loop, self.recipe, seed, bar)
         self.judge(talker, bar)
-        save_talker(self.out / "talker.safetensors", talker, self._card())
+        name = "talker" if self.options.head == "mlp" else f"talker-{self.options.head}"
+        save_talker(self.out / f"{name}.safetensors", talker, self._card())
 
     def judge(self, talker: Talker, bar: Progress) -> None:
         """The figures of a finished talker."""
@@ -106,8 +118,7 @@ class Run:
         extract_features(self.corpus, dims, self.options.jobs, lambda: bar.advance(task))
 
     def _part(self, stage: str) -> Budget:
-        stages = {"all": SHARES, "vqvae": ["vqvae"], "talker": ["regression", "talker"]}[self.options.stage]
-        return self.budget.part(SHARES[stage] / sum(SHARES[each] for each in stages))
+        return self.budget.part(SHARES[stage] if self.options.stage == "all" else 1.0)
 
     def _judge(self, name: str, predict: Predict, talker: Talker, bar: Progress) -> None:
         """Judge on the test sentences: of voices heard in training, of new voices, and these without recogniser."""
@@ -158,6 +169,16 @@ def new_talker(corpus: Corpus, rig: Rig, seed: int) -> Talker:
     return talker
 
 
+def with_head(talker: Talker, kind: str, seed: int) -> Talker:
+    """An untrained talker with the VQ-VAE of ``talker`` and a diffusion head of that ``kind``."""
+    torch.manual_seed(seed)
+    dims = dataclasses.replace(talker.dims, head=dataclasses.replace(talker.dims.head, kind=kind))
+    fresh = Talker(dims, talker.topology).to(talker.start.device)
+    fresh.vqvae.load_state_dict(talker.vqvae.state_dict())
+    fresh.start.copy_(talker.start)
+    return fresh
+
+
 def upper_vertices(rig: Rig) -> np.ndarray:
     """bool [V]: the vertices that shapes of brows and eyes move more than any other shape does."""
     reach = np.linalg.norm(rig.shapes, axis=2)  # [S, V]
@@ -195,13 +216,14 @@ def _one_frame(corpus: Corpus, clip: Any, rig: Rig, random: np.random.Generator)
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m streamingtalker.train", description=__doc__)
-    parser.add_argument("stage", choices=["vqvae", "talker", "all", "judge"])
+    parser.add_argument("stage", choices=["vqvae", "encoder", "talker", "all", "judge"])
     parser.add_argument("--preset", choices=["default"], default="default")
     parser.add_argument("--data", type=Path, default=Path("corpus"), metavar="DIR")
     parser.add_argument("--avatar", type=Path, default=DEFAULT_AVATAR, metavar="FILE", help="whose mesh to train for")
     parser.add_argument("--out", type=Path, default=Path("runs/default"), metavar="DIR")
     parser.add_argument("--minutes", type=float, default=20, help="of training; what comes out depends on the machine")
     parser.add_argument("--steps", type=int, help="of training, over all stages, instead of minutes")
+    parser.add_argument("--head", choices=["mlp", "linear"], default="mlp", help="diffusion head; linear: the paper's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--threads", type=int, default=torch.get_num_threads(), help="of the optimiser; 1 where other programs run"

@@ -121,6 +121,10 @@ def test_a_whole_round_of_training(corpus, tmp_path, avatar):
     assert main(["judge", *common, "--out", str(tmp_path / "judged"), "--checkpoint", weights]) == 0
     again = json.loads((tmp_path / "judged" / "figures.json").read_text())["figures"]
     assert again["talker, seen voices"]["lve"] == pytest.approx(figures["figures"]["talker, seen voices"]["lve"])
+    assert main(["talker", *common, "--out", str(out), "--steps", "3", "--head", "linear"]) == 0
+    linear = load_talker(out / "talker-linear.safetensors")
+    assert linear.dims.head.kind == "linear"
+    torch.testing.assert_close(linear.vqvae.state_dict(), talker.vqvae.state_dict())
     assert main(["talker", *common, "--out", str(tmp_path / "none"), "--steps", "3"]) == 2
 
 
