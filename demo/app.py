@@ -9,8 +9,9 @@ from demo.avatar import load_avatar
 from demo.client_thread import ClientThread, Shared
 from demo.devices import list_devices
 from demo.frame_queue import FrameQueue
-from demo.idle import IdleMotion
 from demo.interruption import Interrupted, Interruption, interruptible
+from demo.life import Landmarks, Life
+from demo.look import camera_pose
 from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker, Speaker
 from demo.preflight import avatar_file, check
 from demo.recorder import Recorder
@@ -95,7 +96,8 @@ def _hold(
     if settings.record:
         recorder = stack.enter_context(Recorder(settings.record, canvas.size, speaker.rate))
         playback.on_played = recorder.audio
-    stage = Stage(renderer, IdleMotion(avatar.rig, settings.seed), playback.clock, frames, _FPS, recorder=recorder)
+    life = Life(Landmarks.of_rig(avatar.rig), settings.seed, viewer=camera_pose(avatar)[:3, 3])
+    stage = Stage(renderer, life, playback.clock, frames, _FPS, recorder=recorder)
     stage.step()  # shaders compile now, and the film begins with a face
     playback.open()
     stack.callback(playback.close)
@@ -106,7 +108,7 @@ def _hold(
     stack.callback(server.give_up)  # if it still loads: the client thread waits for it
     client.start()
     interruption.check()
-    _render(stage, canvas, client, playback, interruption)
+    _render(stage, life, canvas, client, playback, interruption)
     return client
 
 
@@ -126,10 +128,13 @@ def _canvas(settings: Settings) -> Canvas:
     return WindowCanvas(settings.size, settings.size, fullscreen=settings.fullscreen)
 
 
-def _render(stage: Stage, canvas: Canvas, client: ClientThread, playback: Playback, interruption: Interruption) -> None:
+def _render(
+    stage: Stage, life: Life, canvas: Canvas, client: ClientThread, playback: Playback, interruption: Interruption
+) -> None:
     """Draw until the session is over or the user closes the window."""
     while not client.over.is_set():
-        stage.captions = client.status.captions(playback.clock.now())
+        status, now = client.status, playback.clock.now()
+        stage.captions, life.bearing = status.captions(now), status.bearing(now)
         stage.step()
         interruption.check()
         if isinstance(canvas, WindowCanvas) and _wants_to_leave(canvas):

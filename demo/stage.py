@@ -14,7 +14,7 @@ import numpy as np
 
 from demo.clock import PlaybackClock, PlaybackTime
 from demo.frame_queue import FrameQueue
-from demo.idle import IdleMotion
+from demo.life import Life
 from demo.overlay import Captions, Overlay
 from demo.recorder import Recorder
 from demo.renderer import Renderer
@@ -76,12 +76,12 @@ class Shown:
 
 
 class Stage:
-    """Joins clock, frames, idle motion, overlay, renderer and recorder. Belongs to the renderer's thread."""
+    """Joins clock, frames, life, overlay, renderer and recorder. Belongs to the renderer's thread."""
 
     def __init__(
         self,
         renderer: Renderer,
-        idle: IdleMotion,
+        life: Life,
         clock: PlaybackClock,
         frames: FrameQueue,
         fps: float = 30.0,
@@ -97,14 +97,14 @@ class Stage:
         self.pictures = 0
         self.dropped = 0
         self.presented_at = monotonic()  # when the last picture was shown
-        self._renderer, self._idle, self._clock, self._frames = renderer, idle, clock, frames
+        self._renderer, self._life, self._clock, self._frames = renderer, life, clock, frames
         self._fps = fps
         self._step = 1 / (fps * pictures_per_frame)
         self._recorder = recorder
         self._monotonic = monotonic
         self._sleep = sleep
         self._overlay = Overlay()
-        self._template = idle.template
+        self._template = life.template
         self._drawing: deque[float] = deque([0.02], maxlen=12)  # seconds the last pictures took to draw
         self._showing: deque[float] = deque([0.002], maxlen=12)  # and to show
         self._speech: np.ndarray | None = None  # last offsets that were due
@@ -149,7 +149,7 @@ class Stage:
         offsets = None if due is None else self._frames.at(self._turn, due, self._fps)
         self._ease(offsets, max(moment - self.presented_at, 0.0))
         speech = None if self._speech is None else self._speech * np.float32(self._speaking)
-        posed = self._template + self._idle.offsets(moment, self._speaking, speech)
+        posed = self._template + self._life.offsets(moment, self._speaking, speech)
         width, height = self._renderer.canvas.size
         self._renderer.draw(posed, self._overlay.patches(self.captions, width, height))
 

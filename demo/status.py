@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from demo.client import ActiveTurn
 from demo.clock import PlaybackTime
+from demo.life import Bearing
 from demo.overlay import Captions
 
 
@@ -23,6 +24,10 @@ class Status:
         if self._speaks(now) and self.turn is not None:
             reply = self.turn.caption_at(now.seconds)
         return Captions(self._state(now), self.user, reply, self.notice)
+
+    def bearing(self, now: PlaybackTime) -> Bearing:
+        """What the face makes of the moment ``now`` of the loudspeaker."""
+        return Bearing(self._state(now))
 
     def _state(self, now: PlaybackTime) -> str:
         if self.turn is not None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from demo.avatar import load_avatar
 from demo.frame_queue import FrameQueue
-from demo.idle import IdleMotion
+from demo.life import Landmarks, Life
 from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker
 from demo.recorder import Recorder
 from demo.renderer import LOW, OffscreenCanvas, Renderer, WindowCanvas
@@ -69,7 +69,7 @@ def measure(claps: int, headless: bool, film: Path | None) -> dict[str, object]:
     recorder = Recorder(film, SIZE, speaker.rate) if film else None
     playback = Playback(speaker, on_played=recorder.audio if recorder else None)
     queue = FrameQueue(60)
-    stage = Stage(renderer, IdleMotion(avatar.rig), playback.clock, queue, FPS, recorder=recorder)
+    stage = Stage(renderer, Life(Landmarks.of_rig(avatar.rig)), playback.clock, queue, FPS, recorder=recorder)
     playback.open()
     settle = time.monotonic() + 2.5  # a null sink starts with a gap of up to two seconds
     while time.monotonic() < settle:

@@ -13,7 +13,7 @@ from PIL import Image
 from demo.avatar import load_avatar
 from demo.clock import PlaybackClock
 from demo.frame_queue import FrameQueue
-from demo.idle import IdleMotion
+from demo.life import Landmarks, Life
 from demo.overlay import Captions
 from demo.renderer import LOW, Renderer, WindowCanvas
 from demo.stage import Stage
@@ -27,7 +27,7 @@ def main() -> None:
     canvas = WindowCanvas(400, 480)
     renderer = Renderer(avatar, canvas, LOW)
     clock = PlaybackClock(48000, time.monotonic)
-    stage = Stage(renderer, IdleMotion(avatar.rig), clock, FrameQueue())
+    stage = Stage(renderer, Life(Landmarks.of_rig(avatar.rig)), clock, FrameQueue())
     for line in sys.stdin:
         command, _, argument = line.strip().partition(" ")
         if command == "say":
