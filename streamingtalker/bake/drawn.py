@@ -132,7 +132,9 @@ def assemble(drawn: list[Drawn]) -> tuple[dict[str, np.ndarray], list[dict[str, 
         "surface/data": matrix.data.astype(np.float32),
         "surface/indices": matrix.indices.astype(np.int32),
         "surface/indptr": matrix.indptr.astype(np.int32),
-        "look/faces": np.concatenate([part.triangles + start for part, start in zip(drawn, starts[:-1], strict=True)]),
+        "look/faces": np.concatenate(
+            [part.triangles + start for part, start in zip(drawn, starts[:-1], strict=True)]
+        ).astype(np.int32),
         "look/colors": np.concatenate([_bytes(part.colors) for part in drawn]),
     }
     spans = zip(drawn, pairwise(faces.tolist()), pairwise(starts.tolist()), strict=True)

@@ -4,6 +4,7 @@ import numpy as np
 
 from streamingtalker.bake import drawn
 from streamingtalker.bake.drawn import Anchors, Drawn, Material
+from streamingtalker.bake.identity import EyeLook
 from streamingtalker.bake.paint import blend, smoothstep
 from streamingtalker.bake.rig import BakedRig
 
@@ -13,12 +14,12 @@ GLINT = (13.0, 118.0, 0.00085)  # degrees off the line of sight, degrees round i
 CORNEA = 0.0005  # metres by which the cornea bulges
 
 
-def parts(rig: BakedRig) -> list[Drawn]:
+def parts(rig: BakedRig, look: EyeLook) -> list[Drawn]:
     """Both eyeballs, each moving with its own eye only."""
-    return [_eyeball(rig, side, part) for side, part in enumerate(("eye_left", "eye_right"))]
+    return [_eyeball(rig, look, side, part) for side, part in enumerate(("eye_left", "eye_right"))]
 
 
-def _eyeball(rig: BakedRig, side: int, part: str) -> Drawn:
+def _eyeball(rig: BakedRig, look: EyeLook, side: int, part: str) -> Drawn:
     members, centre = rig.mesh.members(part), rig.pivots[side]
     radius = np.linalg.norm(rig.template[members] - centre, axis=1).mean() - 0.0001
     degrees, around = (
@@ -32,7 +33,7 @@ def _eyeball(rig: BakedRig, side: int, part: str) -> Drawn:
     glint, fan = _glint(centre, radius + CORNEA)
     matrix = Anchors(rig.template, members).points(np.concatenate([positions, glint]))
     triangles = np.concatenate([triangles, _outward(glint, fan, centre) + len(positions)])
-    colors = np.concatenate([_paint(degrees, around), np.ones((len(glint), 3))])
+    colors = np.concatenate([_paint(look, degrees, around), np.ones((len(glint), 3))])
     return Drawn(part, matrix, triangles, colors, Material(0.13))
 
 
@@ -59,15 +60,15 @@ def _outward(positions: np.ndarray, triangles: np.ndarray, centre: np.ndarray) -
     return wound[np.linalg.norm(normal, axis=1) > 1e-13].astype(np.int32)
 
 
-def _paint(degrees: np.ndarray, around: np.ndarray) -> np.ndarray:
+def _paint(look: EyeLook, degrees: np.ndarray, around: np.ndarray) -> np.ndarray:
     fibre = 0.5 + 0.25 * np.sin(around * 17 + 1) + 0.25 * np.sin(around * 29 + degrees * 0.4)
-    colors = np.tile(np.array([0.885, 0.865, 0.85]), (len(degrees), 1))
+    colors = np.tile(np.array(look.white), (len(degrees), 1))
     colors = blend(colors, (0.86, 0.70, 0.66), 0.8 * smoothstep(40, 75, degrees))
     shadow = smoothstep(0.15, 0.75, np.sin(np.radians(degrees)) * np.sin(around))
     colors *= 1 - 0.45 * shadow[:, None]
-    colors = blend(colors, (0.30, 0.185, 0.10), smoothstep(24.2, 22.6, degrees))
-    colors = blend(colors, (0.58, 0.37, 0.17), smoothstep(20.5, 10, degrees) * (0.35 + 0.5 * fibre))
-    colors = blend(colors, (0.10, 0.06, 0.045), 0.85 * smoothstep(19.5, 22.5, degrees) * smoothstep(25.3, 23, degrees))
+    colors = blend(colors, look.iris, smoothstep(24.2, 22.6, degrees))
+    colors = blend(colors, look.fibres, smoothstep(20.5, 10, degrees) * (0.35 + 0.5 * fibre))
+    colors = blend(colors, look.ring, 0.85 * smoothstep(19.5, 22.5, degrees) * smoothstep(25.3, 23, degrees))
     upper = smoothstep(0.05, 0.38, np.sin(np.radians(degrees)) * np.sin(around)) * (degrees < 25)
     colors *= 1 - 0.4 * upper[:, None]
     return blend(colors, (0.012, 0.010, 0.010), smoothstep(9.9, 8.2, degrees))

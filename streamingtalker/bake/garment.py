@@ -5,14 +5,12 @@ import scipy.sparse as sparse
 
 from streamingtalker.bake import drawn, skin
 from streamingtalker.bake.drawn import Anchors, Drawn, Material
+from streamingtalker.bake.identity import Garment, Knots
 from streamingtalker.bake.paint import smoothstep
 from streamingtalker.bake.rig import BakedRig
 from streamingtalker.bake.skin import Surface
 
-CLOTH, HEM = (0.150, 0.315, 0.345), (0.125, 0.270, 0.300)
 AXIS = -0.022  # z of the middle of the neck
-# Degrees round the neck from the front -> height of the neckline.
-NECKLINE = ((0, -0.166), (25, -0.160), (50, -0.143), (75, -0.127), (100, -0.118), (140, -0.112), (180, -0.110))
 OVERLAP = 0.012  # metres of skin that go on under the cloth
 SHOULDER = 0.105  # metres from the middle; the arms begin further out
 CUT = -0.217  # where the bust ends
@@ -21,29 +19,32 @@ CHEST = -0.20  # below this the head does not reach
 HEM_STEPS, HEM_SIDES = 100, 6
 
 
-def below_neckline(positions: np.ndarray) -> np.ndarray:
-    """Metres [n] by which a point of the skin lies below the neckline."""
+def below_neckline(positions: np.ndarray, neckline: Knots) -> np.ndarray:
+    """Metres [n] by which a point of the reference's skin lies below the neckline."""
     degrees = np.degrees(np.arctan2(np.abs(positions[:, 0]), positions[:, 2] - AXIS))
-    heights = np.array(NECKLINE)
+    heights = np.array(neckline)
     turn = np.radians(heights[:, 0])
     # A cosine series through the knots keeps the curve round where it crosses the middle of the body.
     series = np.linalg.lstsq(np.cos(np.outer(turn, np.arange(5))), heights[:, 1], rcond=None)[0]
     return np.cos(np.outer(np.radians(degrees), np.arange(5))) @ series - positions[:, 1]
 
 
-def part(rig: BakedRig, surface: Surface) -> Drawn:
-    """Cloth and hem; they move with the skin of the shoulders."""
+def part(rig: BakedRig, surface: Surface, plan: Surface, look: Garment) -> Drawn:
+    """Cloth and hem, cut on the reference's skin ``plan``; they move with the skin of the shoulders."""
     chest = Anchors(rig.template, np.flatnonzero(rig.template[:, 1] < CHEST), 4)
-    depth = below_neckline(surface.positions)
+    depth = below_neckline(plan.positions, look.neckline)
     moved = surface.normals * (0.0012 + 0.0042 * smoothstep(0.0, 0.03, depth))[:, None]
     moved += _arms_lowered(surface.positions)
-    carried = sparse.hstack([surface.matrix, sparse.csr_matrix(surface.positions)]) + _moved(chest, moved)
-    rows, faces = drawn.clip(carried.tocsr(), surface.refined.triangles(skin.curved(surface)), depth)
-    rows, faces = drawn.clip(rows, faces, rows[:, -2].toarray().ravel() - CUT)
+    fields = (depth[:, None], plan.positions[:, 1:2], surface.positions)
+    plain = sparse.hstack([surface.matrix, *map(sparse.csr_matrix, fields)])
+    carried = (plain + _moved(chest, moved)).tocsr()
+    rows, faces = drawn.clip(carried, surface.refined.triangles(skin.curved(surface)), depth)
+    rows, faces = drawn.clip(rows, faces, rows[:, -4].toarray().ravel() - CUT)
     rows, faces = _lengthened(rows, faces, chest)
-    cloth, positions = rows[:, :-3].tocsr(), rows[:, -3:].toarray()
-    hem, hem_faces = _hem(cloth, positions, chest)
-    colors = np.concatenate([np.tile(CLOTH, (len(positions), 1)), np.tile(HEM, (hem.shape[0], 1))])
+    cloth, positions = rows[:, :-5].tocsr(), rows[:, -3:].toarray()
+    rim = np.flatnonzero(np.abs(rows[:, -5].toarray().ravel()) < 0.004)
+    hem, hem_faces = _hem(cloth, positions, rim, chest)
+    colors = np.concatenate([np.tile(look.cloth, (len(positions), 1)), np.tile(look.hem, (hem.shape[0], 1))])
     triangles = np.concatenate([faces, hem_faces + len(positions)])
     return Drawn("top", sparse.vstack([cloth, hem]).tocsr(), triangles, colors, Material(0.9))
 
@@ -64,7 +65,8 @@ def _lengthened(rows: sparse.csr_matrix, faces: np.ndarray, chest: Anchors) -> t
     sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     _, first, uses = np.unique(np.sort(sides, axis=1), axis=0, return_index=True, return_counts=True)
     border = sides[first[uses == 1]]
-    border = border[(np.abs(positions[border, 1] - CUT) < 1e-6).all(axis=1)]
+    heights = rows[:, -4].toarray().ravel()
+    border = border[(np.abs(heights[border] - CUT) < 1e-6).all(axis=1)]
     rim, local = np.unique(border, return_inverse=True)
     heading = _blurred(_downhill(drawn.normals(positions, faces)[rim]), positions[rim])
     start, end = border.T
@@ -94,13 +96,14 @@ def _blurred(directions: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _moved(chest: Anchors, offset: np.ndarray) -> sparse.csr_matrix:
-    """What to add to rows that carry their positions in three more columns, to move them by ``offset`` [n, 3]."""
-    return sparse.hstack([chest.vectors(offset), sparse.csr_matrix(offset)]).tocsr()
+    """What to add to rows that carry depth, height and positions in five more columns, to move them by [n, 3]."""
+    return sparse.hstack([chest.vectors(offset), *map(sparse.csr_matrix, (np.zeros((len(offset), 2)), offset))]).tocsr()
 
 
-def _hem(cloth: sparse.csr_matrix, positions: np.ndarray, chest: Anchors) -> tuple[sparse.csr_matrix, np.ndarray]:
+def _hem(
+    cloth: sparse.csr_matrix, positions: np.ndarray, rim: np.ndarray, chest: Anchors
+) -> tuple[sparse.csr_matrix, np.ndarray]:
     """A flattened tube along the neckline: the rim of the cloth, smoothed by a short Fourier series round the neck."""
-    rim = np.flatnonzero(np.abs(below_neckline(positions)) < 0.004)
     line = _fourier(_around(positions[rim]), positions[rim])
     ahead = np.roll(line, -1, axis=0) - np.roll(line, 1, axis=0)
     outward = np.cross(np.cross(ahead, line - [0, -0.30, AXIS]), ahead)

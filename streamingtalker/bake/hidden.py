@@ -10,7 +10,8 @@ import scipy.sparse as sparse
 
 from streamingtalker.bake.drawn import Drawn
 from streamingtalker.bake.paint import smoothstep
-from streamingtalker.bake.rig import SHAPES, BakedRig
+from streamingtalker.bake.rig import BakedRig
+from streamingtalker.bake.rig import weights as rig_weights
 
 DISTANCE = 1.7  # metres from the eyes to whoever looks
 CELL = 0.0013  # metres; the fineness of the picture in which things hide one another
@@ -77,13 +78,8 @@ def _poses(rig: BakedRig) -> Iterator[np.ndarray]:
     """Talking meshes [V, 3] of a face that says anything and turns anywhere."""
     yield from (_turned(rig.template, turn) for turn in TURNS)
     for weights in EXPRESSIONS:
-        row = np.array([next((w for stem, w in weights.items() if _means(stem, name)), 0.0) for name in SHAPES])
-        vertices = rig.template + np.tensordot(row, rig.shapes, axes=1)
+        vertices = rig.template + np.tensordot(rig_weights(weights), rig.shapes, axes=1)
         yield from (_turned(vertices, turn) for turn in FEW_TURNS)
-
-
-def _means(stem: str, name: str) -> bool:
-    return name in (stem, f"{stem}Left", f"{stem}Right")
 
 
 def _turned(vertices: np.ndarray, turn: tuple[float, float, float]) -> np.ndarray:

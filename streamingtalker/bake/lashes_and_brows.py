@@ -6,30 +6,35 @@ import scipy.sparse as sparse
 from streamingtalker.bake import regions
 from streamingtalker.bake.brow import brow_frame
 from streamingtalker.bake.drawn import Anchors, Drawn, Material
+from streamingtalker.bake.identity import BrowLook, LashLook, Look
 from streamingtalker.bake.makehuman import BaseMesh
 from streamingtalker.bake.paint import smoothstep
 from streamingtalker.bake.rig import BakedRig
 from streamingtalker.bake.skin import Surface
 
-LOWER_LASH = (0.56, 0.40, 0.34)
-LASH, BROW = (0.055, 0.038, 0.032), (0.345, 0.230, 0.170)
 BLADE = np.array([[0, 1, 3], [0, 3, 2], [2, 3, 4]])  # over two vertices at the root, two half way, one at the tip
 BROW_HAIRS = 150
 LASH_FOLLOW = 0.35  # how much further than the lid's edge a lash tip travels when the eye closes
 
 
-def parts(base: BaseMesh, rig: BakedRig, surface: Surface, still: Anchors) -> list[Drawn]:
-    """Lashes with a fine dark line along the upper lid, and brows. ``still`` are vertices that never move."""
-    return [_lashes(base, rig, surface, still), _brows(surface, still)]
+def parts(base: BaseMesh, rig: BakedRig, surface: Surface, plan: Surface, look: Look, still: Anchors) -> list[Drawn]:
+    """Lashes with a fine dark line along the upper lid, and brows, which are laid out on the reference's skin ``plan``.
+
+    ``still`` are vertices that never move.
+    """
+    return [_lashes(base, rig, surface, look.lashes, still), _brows(surface, plan, look.brows, still)]
 
 
-def _lashes(base: BaseMesh, rig: BakedRig, surface: Surface, still: Anchors) -> Drawn:
+def _lashes(base: BaseMesh, rig: BakedRig, surface: Surface, look: LashLook, still: Anchors) -> Drawn:
     blocks, triangles, shades, count = [], [], [], 0
     for eye in ("eye_left", "eye_right"):
         upper, above, below = _lid_chains(base, rig, surface, eye)
-        strips = [_lash_row(upper, surface, still, 38, 0.0074, 1.0), _lash_row(below, surface, still, 26, 0.0032, -1.0)]
-        strips.append(_liner(upper, above, surface, still))
-        for (rows, faces), color in zip(strips, (LASH, LOWER_LASH, LASH), strict=True):
+        strips = [
+            _lash_row(upper, surface, still, 38, look.upper, 1.0),
+            _lash_row(below, surface, still, 26, 0.0032, -1.0),
+        ]
+        strips.append(_liner(upper, above, surface, still, look.liner))
+        for (rows, faces), color in zip(strips, (look.color, look.lower, look.color), strict=True):
             blocks.append(rows)
             shades.append(np.tile(color, (rows.shape[0], 1)))
             triangles.append(faces + count)
@@ -96,13 +101,13 @@ def _blade_faces(count: int) -> np.ndarray:
 
 
 def _liner(
-    upper: np.ndarray, above: np.ndarray, surface: Surface, still: Anchors
+    upper: np.ndarray, above: np.ndarray, surface: Surface, still: Anchors, width: float
 ) -> tuple[sparse.csr_matrix, np.ndarray]:
     """A dark line on the edge of the upper lid, where the roots of the lashes are."""
     at = np.linspace(0.06, 1.0, 40)
     edge, _ = _along(upper, surface, at)
     higher, _ = _along(above, surface, at)
-    share = ((0.22 + 0.40 * at) * smoothstep(0.0, 0.2, at) * smoothstep(1.0, 0.9, at))[:, None]
+    share = (width * (0.22 + 0.40 * at) * smoothstep(0.0, 0.2, at) * smoothstep(1.0, 0.9, at))[:, None]
     inner = edge + still.vectors(np.tile([0, 0, 0.00012], (40, 1)))
     outer = edge.multiply(1 - share) + higher.multiply(share) + still.vectors(np.tile([0, 0.0001, 0.00025], (40, 1)))
     corner = np.arange(39)
@@ -110,7 +115,7 @@ def _liner(
     return sparse.vstack([inner, outer]).tocsr(), np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
-def _brows(surface: Surface, still: Anchors) -> Drawn:
+def _brows(surface: Surface, plan: Surface, look: BrowLook, still: Anchors) -> Drawn:
     blocks: list[sparse.csr_matrix] = []
     triangles: list[np.ndarray] = []
     colors: list[np.ndarray] = []
@@ -119,40 +124,38 @@ def _brows(surface: Surface, still: Anchors) -> Drawn:
         at = (np.arange(BROW_HAIRS) + 0.5) / BROW_HAIRS
         across = 2 * ((np.arange(BROW_HAIRS) * 0.618034) % 1.0) - 1
         wobble = np.sin(np.arange(BROW_HAIRS) * 4.3)
-        root, heading = brow_frame(at, across)
+        root, heading = brow_frame(look, at, across)
         rise = np.column_stack([-heading[:, 1], heading[:, 0]])
         lift = (0.95 * (1 - smoothstep(0.0, 0.55, at)) - 0.42 * across * smoothstep(0.2, 0.6, at) + 0.1 * wobble)[
             :, None
         ]
         direction = heading + rise * lift
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        long = (0.0054 * (1 - 0.35 * smoothstep(0.65, 1.0, at)) * (1 + 0.12 * wobble))[:, None]
+        long = (look.length * (1 - 0.35 * smoothstep(0.65, 1.0, at)) * (1 + 0.12 * wobble))[:, None]
         thick = rise * (0.00033 * (1 - 0.35 * at))[:, None]
         bend = heading * long * 0.12
         outline = [root - thick, root + thick, root + direction * long * 0.55 - thick * 0.8]
         outline += [root + direction * long * 0.55 + thick * 0.8, root + direction * long + bend]
-        blocks.append(_on_skin(np.concatenate(outline) * [side, 1.0], surface, still, 0.00035))
+        blocks.append(_on_skin(np.concatenate(outline) * [side, 1.0], surface, plan, still, 0.00035))
         triangles.append(_blade_faces(BROW_HAIRS)[:, :: -int(side)] + count * len(triangles))
-        shade = (1 + 0.18 * wobble)[:, None] * np.array(BROW)
+        shade = (1 + 0.18 * wobble)[:, None] * np.array(look.color)
         colors.append(np.tile(shade, (5, 1)))
     faces = np.concatenate(triangles).astype(np.int32)
     material = Material(0.75, double_sided=True)
     return Drawn("brows", sparse.vstack(blocks).tocsr(), faces, np.concatenate(colors), material)
 
 
-def _on_skin(flat: np.ndarray, surface: Surface, still: Anchors, height: float) -> sparse.csr_matrix:
-    """Rows of points with the given x and y [n, 2] that lie ``height`` above the front of the face."""
-    p = surface.positions
-    front = np.flatnonzero((p[:, 2] > 0.02) & (surface.normals[:, 2] > 0.1) & (p[:, 1] > 0.03))
-    offset = np.linalg.norm(surface.positions[front, :2][None] - flat[:, None], axis=2)
+def _on_skin(flat: np.ndarray, surface: Surface, plan: Surface, still: Anchors, height: float) -> sparse.csr_matrix:
+    """Rows of points with the given x and y [n, 2] on ``plan`` that lie ``height`` above the front of the face."""
+    p = plan.positions
+    front = np.flatnonzero((p[:, 2] > 0.02) & (plan.normals[:, 2] > 0.1) & (p[:, 1] > 0.03))
+    offset = np.linalg.norm(p[front, :2][None] - flat[:, None], axis=2)
     nearest = np.argsort(offset, axis=1, kind="stable")[:, :4]
     weight = 1 / (np.take_along_axis(offset, nearest, axis=1) + 1e-5) ** 2
     weight /= weight.sum(axis=1, keepdims=True)
     rows = np.repeat(np.arange(len(flat)), 4)
-    pick = sparse.coo_matrix(
-        (weight.ravel(), (rows, front[nearest].ravel())), (len(flat), len(surface.positions))
-    ).tocsr()
-    at, normal = pick @ surface.positions, pick @ surface.normals
+    pick = sparse.coo_matrix((weight.ravel(), (rows, front[nearest].ravel())), (len(flat), len(p))).tocsr()
+    at, normal = pick @ p, pick @ plan.normals
     aside = np.column_stack([flat - at[:, :2], np.zeros(len(flat))])
     aside[:, 2] = -(aside[:, :2] * normal[:, :2]).sum(axis=1) / normal[:, 2]
     return (pick @ surface.matrix + still.vectors(aside + normal * height)).tocsr()

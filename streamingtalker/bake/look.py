@@ -2,33 +2,36 @@
 
 import numpy as np
 
-from streamingtalker.bake import eyes, garment, hair, hidden, lashes_and_brows, mouth, shading, skin
+from streamingtalker.bake import eyes, garment, hair, hidden, lashes_and_brows, mouth, scalp, shading, skin
 from streamingtalker.bake.drawn import Anchors, Drawn
+from streamingtalker.bake.identity import Look
 from streamingtalker.bake.makehuman import BaseMesh
 from streamingtalker.bake.rig import BakedRig
 
 SCALP_MARGIN = 0.016  # metres of scalp that stay under the hair
 
 
-def parts(base: BaseMesh, rig: BakedRig) -> list[Drawn]:
-    """The parts of the drawn surface, opaque all."""
-    surface = skin.subdivided(rig)
+def parts(base: BaseMesh, rig: BakedRig, reference: BakedRig, look: Look) -> list[Drawn]:
+    """The parts of the drawn surface, opaque all. What lies on the skin is laid out on that of the ``reference``."""
+    surface, plan = skin.subdivided(rig), skin.subdivided(reference)
     still = Anchors(rig.template, _never_moving(rig), 4)
-    colors = skin.paint(base, rig, surface) * _shade(rig, surface)
-    under_cloth = garment.below_neckline(surface.positions) - garment.OVERLAP
-    under_hair = np.where(surface.positions[:, 1] > 0, skin.above_hairline(surface.positions), -1) - SCALP_MARGIN
-    inside = surface.matrix @ skin.mouth_depth(base, rig).astype(float) > 1.2
+    inside = scalp.grown(plan, surface.matrix @ rig.ears, look.hair)
+    colors = skin.paint(base, reference, plan, inside, look) * _shade(rig, surface, plan, look)
+    under_cloth = garment.below_neckline(plan.positions, look.garment.neckline) - garment.OVERLAP
+    throat = surface.matrix @ skin.mouth_depth(base, rig).astype(float) > 1.2
     triangles = surface.refined.triangles(skin.detailed(rig, surface, colors))
-    bare = skin.parts(surface, triangles, colors, -np.maximum(under_cloth, under_hair), inside)
-    face = [*bare, *eyes.parts(rig), *mouth.parts(rig), *lashes_and_brows.parts(base, rig, surface, still)]
-    return hidden.without_hidden([*face, *hair.parts(surface, still), garment.part(rig, surface)], rig)
+    bare = skin.parts(surface, triangles, colors, -np.maximum(under_cloth, inside - SCALP_MARGIN), throat)
+    face = [*bare, *eyes.parts(rig, look.eyes), *mouth.parts(rig, reference)]
+    face += lashes_and_brows.parts(base, rig, surface, plan, look, still)
+    head = [*face, *hair.parts(surface, plan, inside, look.hair, still)]
+    return hidden.without_hidden([*head, garment.part(rig, surface, plan, look.garment)], rig)
 
 
-def _shade(rig: BakedRig, surface: skin.Surface) -> np.ndarray:
+def _shade(rig: BakedRig, surface: skin.Surface, plan: skin.Surface, look: Look) -> np.ndarray:
     """Colour factors [r, 3]: how little of the sky each point of the skin sees past skin and hair."""
     body = shading.discs_of(rig.template, rig.mesh.quads["skin"])
     hidden = shading.occlusion(surface.positions, surface.normals, *body, two_sided=False)
-    curtain = [shading.discs_of(*hair.curtain(hair.Skull(surface), side)) for side in (-1.0, 1.0)]
+    curtain = [shading.discs_of(*sheet) for sheet in hair.veil(surface, plan, look.hair)]
     veiled = sum(shading.occlusion(surface.positions, surface.normals, *discs, two_sided=True) for discs in curtain)
     return shading.darkening((hidden + 0.6 * veiled) * (1 - 0.55 * _around_eyes(rig, surface)), 0.65)
 

@@ -19,11 +19,11 @@ EDGE_DROP = (0.0, -0.0006, 0.0, -0.0004, -0.0009, -0.0012)  # how far each kind'
 ARCH = (0.0285, 0.041)  # half width and depth of the upper arch
 
 
-def parts(rig: BakedRig) -> list[Drawn]:
-    """Both rows of teeth with their gums, and the tongue."""
-    lip_line = float(rig.template[rig.lip_pairs, 1].mean())
-    upper = _row(rig, "teeth_upper", UPPER, lip_line - 0.0020, 1.0, 0.0475)
-    lower = _row(rig, "teeth_lower", LOWER, lip_line - 0.0030, -1.0, 0.0445)
+def parts(rig: BakedRig, reference: BakedRig) -> list[Drawn]:
+    """Both rows of teeth with their gums, modelled in the mouth of the ``reference``, and the tongue."""
+    lip_line = float(reference.template[reference.lip_pairs, 1].mean())
+    upper = _row(reference, "teeth_upper", UPPER, lip_line - 0.0020, 1.0, 0.0475)
+    lower = _row(reference, "teeth_lower", LOWER, lip_line - 0.0030, -1.0, 0.0445)
     return [*upper, *lower, _tongue(rig)]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamingtalker.bake.makehuman import BaseMesh
+from streamingtalker.bake.makehuman import BaseMesh, Library
 from streamingtalker.bake.parts import TalkingMesh
 
 LIP_RIM, LIP_SEAL = (474, 7229), (520, 7267)  # where the closed lips touch: outer and inner edge of the contact
@@ -85,6 +85,12 @@ def lips(base: BaseMesh, mesh: TalkingMesh) -> np.ndarray:
     """Ascending indices of the red of the lips and of their inner edge."""
     loops = [edge_loop(base.groups["body"], *start) for start in LIP_LOOPS]
     return np.unique(mesh.locate(np.concatenate(loops)))
+
+
+def ears(library: Library, base: BaseMesh, mesh: TalkingMesh) -> np.ndarray:
+    """float [V]: 1 on what makes ears stand off when it is moved, 0 elsewhere."""
+    moved = sum(np.abs(library.target(f"ears/{side}-ear-wing-incr", len(base.vertices))) for side in "lr")
+    return (moved[mesh.source].max(axis=1) > 0).astype(float)
 
 
 def upper_face(mesh: TalkingMesh, names: tuple[str, ...], shapes: np.ndarray) -> np.ndarray:

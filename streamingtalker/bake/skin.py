@@ -8,26 +8,18 @@ import scipy.sparse as sparse
 from streamingtalker.bake import drawn, regions
 from streamingtalker.bake.brow import brow_frame
 from streamingtalker.bake.drawn import Drawn, Material
+from streamingtalker.bake.identity import BrowLook, Knots, Look, SkinLook
 from streamingtalker.bake.makehuman import BaseMesh
 from streamingtalker.bake.paint import blend, mottle, smoothstep, spot
 from streamingtalker.bake.rig import BakedRig
 from streamingtalker.bake.subdivision import Refined, catmull_clark
 
-TONE = (0.940, 0.785, 0.700)
-BLUSH = (0.85, 0.46, 0.41)
-LID = (0.74, 0.52, 0.46)
-LIPS = (0.74, 0.37, 0.37)
 THROAT = (0.055, 0.012, 0.012)
 WET = (0.42, 0.14, 0.14)
-BROW_SHADE = (0.46, 0.325, 0.26)
-SCALP = (0.14, 0.09, 0.065)
 # Of the upper and the lower lip on each loop in regions.LIP_LOOPS.
 LIP_REDNESS = ((0.08, 0.60), (0.75, 0.95), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1))
 # What an unsubdivided quad may be off by: metres at rest and at any shape's full weight, normal, colour.
 COARSE_SHAPE, COARSE_MOTION, COARSE_NORMAL, COARSE_COLOR = 0.00025, 0.0008, 0.06, 0.025
-
-# Hairline: degrees from straight ahead -> height above the origin in metres.
-HAIRLINE = ((0, 0.098), (30, 0.094), (50, 0.080), (66, 0.060), (78, 0.030), (100, 0.012), (140, -0.010), (180, -0.028))
 
 
 @dataclass(frozen=True)
@@ -63,44 +55,50 @@ def curved(surface: Surface) -> np.ndarray:
     return (fineness(surface.positions) > COARSE_SHAPE) | (fineness(surface.normals) > COARSE_NORMAL)
 
 
-def above_hairline(positions: np.ndarray) -> np.ndarray:
+def above_hairline(positions: np.ndarray, hairline: Knots) -> np.ndarray:
     """Metres [n] by which a point of the skin lies above the hairline."""
     degrees = np.degrees(np.arctan2(np.abs(positions[:, 0]), positions[:, 2]))
-    knots = np.array(HAIRLINE)
+    knots = np.array(hairline)
     return positions[:, 1] - np.interp(degrees, knots[:, 0], knots[:, 1])
 
 
-def paint(base: BaseMesh, rig: BakedRig, surface: Surface) -> np.ndarray:
-    """Colours [r, 3] of the skin."""
-    p = surface.positions
-    colors = np.tile(np.array(TONE), (len(p), 1)) * (1 + 0.010 * mottle(p, 0.05) + 0.006 * mottle(p, 0.015))[:, None]
-    colors = blend(colors, BLUSH, 0.26 * spot(p, (0.043, -0.002, 0.078), 0.021))
-    colors = blend(colors, BLUSH, 0.26 * spot(p, (0.0, 0.003, 0.112), 0.013) + 0.12 * spot(p, (0, -0.055, 0.09), 0.015))
-    colors = blend(colors, BLUSH, 0.35 * smoothstep(0.066, 0.074, np.abs(p[:, 0])) * (p[:, 1] > -0.04))
-    colors = _eyes(rig, surface, colors)
-    colors = blend(colors, BROW_SHADE, 0.85 * _brow(p))
-    colors = _mouth(base, rig, surface, colors)
-    return blend(colors, SCALP, smoothstep(-0.004, 0.006, above_hairline(p)) * (p[:, 1] > -0.05))
+def paint(base: BaseMesh, rig: BakedRig, plan: Surface, inside: np.ndarray, look: Look) -> np.ndarray:
+    """Colours [r, 3] of the skin of ``rig``, the reference, whose surface is ``plan``; good for all who share its mesh.
+
+    ``inside`` [r]: metres from the hairline.
+    """
+    p, skin = plan.positions, look.skin
+    colors = np.tile(np.array(skin.tone), (len(p), 1))
+    colors *= (1 + 0.010 * mottle(p, 0.05) + 0.006 * mottle(p, 0.015))[:, None]
+    cheeks, nose = spot(p, (0.043, -0.002, 0.078), 0.021), spot(p, (0.0, 0.003, 0.112), 0.013)
+    chin, ears = spot(p, (0, -0.055, 0.09), 0.015), smoothstep(0.066, 0.074, np.abs(p[:, 0])) * (p[:, 1] > -0.04)
+    colors = blend(colors, skin.blush, skin.flush * (0.26 * cheeks + 0.26 * nose + 0.12 * chin))
+    colors = blend(colors, skin.blush, skin.flush * 0.35 * ears)
+    colors = _eyes(rig, plan, colors, skin)
+    colors = blend(colors, look.brows.shade, look.brows.density * _brow(p, look.brows))
+    colors = _mouth(base, rig, plan, colors, skin)
+    return blend(colors, look.hair.scalp, smoothstep(-0.004, 0.006, inside))
 
 
-def _eyes(rig: BakedRig, surface: Surface, colors: np.ndarray) -> np.ndarray:
+def _eyes(rig: BakedRig, surface: Surface, colors: np.ndarray, skin: SkinLook) -> np.ndarray:
     p = surface.positions
     for side, centre in enumerate(rig.pivots):
         lid = np.linalg.norm(rig.shape(f"eyeBlink{'Left' if side == 0 else 'Right'}"), axis=1)
         moved = surface.matrix @ lid
-        colors = blend(colors, LID, 0.42 * smoothstep(0.002, 0.009, moved))
+        colors = blend(colors, skin.lid, skin.lid_share * smoothstep(0.002, 0.009, moved))
         gap = np.linalg.norm(p - centre, axis=1) - 0.0148
-        colors = blend(colors, (0.80, 0.50, 0.46), smoothstep(0.0016, 0.0004, gap) * (p[:, 2] > centre[2]))
+        colors = blend(colors, skin.rim, smoothstep(0.0016, 0.0004, gap) * (p[:, 2] > centre[2]))
         inner = np.array([np.sign(centre[0]) * 0.0125, centre[1] - 0.003, 0.083])
-        colors = blend(colors, (0.83, 0.50, 0.46), 0.55 * np.exp(-(((p - inner) / 0.0032) ** 2).sum(axis=1)))
+        colors = blend(colors, skin.rim, 0.55 * np.exp(-(((p - inner) / 0.0032) ** 2).sum(axis=1)))
     return colors
 
 
-def _brow(positions: np.ndarray) -> np.ndarray:
+def _brow(positions: np.ndarray, look: BrowLook) -> np.ndarray:
     """1 in the middle of a brow, 0 outside [n]."""
     share = np.linspace(0.0, 1.0, 60)
-    line, _ = brow_frame(share, np.zeros(60))
-    width = np.interp(share, [0, 0.6, 1], [0.0026, 0.0026, 0.0012])
+    line, _ = brow_frame(look, share, np.zeros(60))
+    knots = np.linspace(0, 1, len(look.half_width))
+    width = np.maximum(np.interp(share, knots, look.half_width), 0.0012)
     flat = np.column_stack([np.abs(positions[:, 0]), positions[:, 1]])
     apart = np.linalg.norm(flat[:, None] - line[None], axis=2) / width
     return np.exp(-(apart.min(axis=1) ** 2)) * (positions[:, 2] > 0.03)
@@ -113,7 +111,7 @@ def mouth_depth(base: BaseMesh, rig: BakedRig) -> np.ndarray:
     return regions.depth_behind(mesh.quads["skin"], mesh.size, border, int(mesh.locate([regions.PALATE])[0]))
 
 
-def _mouth(base: BaseMesh, rig: BakedRig, surface: Surface, colors: np.ndarray) -> np.ndarray:
+def _mouth(base: BaseMesh, rig: BakedRig, surface: Surface, colors: np.ndarray, skin: SkinLook) -> np.ndarray:
     mesh, members = rig.mesh, rig.mesh.members("skin")
     redness = np.zeros(mesh.size)
     for start, strength in zip(regions.LIP_LOOPS, LIP_REDNESS, strict=True):
@@ -122,11 +120,11 @@ def _mouth(base: BaseMesh, rig: BakedRig, surface: Surface, colors: np.ndarray) 
     depth = mouth_depth(base, rig)
     redness[depth > 0] = 1.0
     behind = surface.refined.matrix @ depth[members].astype(float)
-    colors = blend(colors, LIPS, 0.92 * (surface.refined.matrix @ redness[members]))
+    colors = blend(colors, skin.lips, skin.tint * (surface.refined.matrix @ redness[members]))
     seam = surface.refined.matrix @ np.isin(
         members, np.concatenate([chain for s in rig.seals for chain in (s.upper, s.lower)])
     )
-    colors = blend(colors, (0.46, 0.17, 0.18), 0.75 * seam)
+    colors = blend(colors, skin.seam, 0.75 * seam)
     colors = blend(colors, WET, smoothstep(0.3, 2.2, behind))
     return blend(colors, THROAT, smoothstep(1.6, 4.5, behind))
 
