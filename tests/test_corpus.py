@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from streamingtalker.data import augment
-from streamingtalker.data.check import MouthGauge, read_phones, report, tally
+from streamingtalker.data.check import MouthGauge, read_phones, report, tally, text_report
 from streamingtalker.data.coarticulation import STYLES, mouth
 from streamingtalker.data.expression import expression
 from streamingtalker.data.phones import BILABIALS, LABIODENTALS, SILENCE, VOWELS, Phone
@@ -225,3 +225,12 @@ def test_check_sheet(corpus, rig):
     tallies = tally(corpus[0], rig)
     assert all(tallies["hibari"].bilabials_closed)
     assert "hibari" in report(tallies) and "round" in report(tallies)
+
+
+def test_text_report_counts_kinds():
+    texts = ["Who is it?", "One, two, three, and four apples!", "Yes. No."]
+    lines = text_report([{"split": "train", "text": text} for text in texts]).splitlines()
+    first_column = {line[:20].rstrip(): line.split()[-3] for line in lines}
+    assert first_column["utterances"] == "3" and first_column["different words"] == "11"
+    shares = [first_column[f"{kind} %"] for kind in ("question", "exclamation", "list", "number", "several sentences")]
+    assert shares == ["33"] * 5

@@ -1,4 +1,4 @@
-"""A check sheet of a corpus: minutes, phones and what the lips do, voice by voice.
+"""A check sheet of a corpus: minutes, phones and what the lips do, voice by voice, and what is said.
 
 ``python -m streamingtalker.data.check corpus`` needs the weights of a corpus only, not its vertices.
 """
@@ -6,14 +6,18 @@
 import argparse
 import collections
 import json
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from streamingtalker.data.augment import SPEECHLESS
 from streamingtalker.data.phones import BILABIALS, INVENTORY, ROUNDED, SILENCE, VOWELS, Phone
+from streamingtalker.data.sentences import SPLITS
 from streamingtalker.errors import UserError
 from streamingtalker.topology import DEFAULT_AVATAR, Rig, load_rig
 
@@ -97,12 +101,17 @@ def read_phones(path: Path) -> list[Phone]:
     ]
 
 
+def read_manifest(corpus: Path) -> dict[str, Any]:
+    """The manifest of a corpus. Raises CheckError where ``corpus`` is not a finished one."""
+    path = corpus / "corpus.json"
+    if not path.is_file():
+        raise CheckError(f"{path} does not exist; finish it with 'python -m streamingtalker.data.synthetic'.")
+    return dict(json.loads(path.read_text()))
+
+
 def tally(corpus: Path, rig: Rig) -> dict[str, Tally]:
     """The tallies of a corpus by voice. Raises CheckError where ``corpus`` is not a finished corpus."""
-    manifest_path = corpus / "corpus.json"
-    if not manifest_path.is_file():
-        raise CheckError(f"{manifest_path} does not exist; finish it with 'python -m streamingtalker.data.synthetic'.")
-    manifest = json.loads(manifest_path.read_text())
+    manifest = read_manifest(corpus)
     gauge = MouthGauge.of(rig)
     tallies: dict[str, Tally] = collections.defaultdict(Tally)
     for clip in manifest["clips"]:
@@ -112,6 +121,35 @@ def tally(corpus: Path, rig: Rig) -> dict[str, Tally]:
         count.seconds[clip["split"]] += clip["seconds"]
         count.add(phones, gauge.gap(weights), gauge.width(weights), manifest["fps"])
     return dict(tallies)
+
+
+_NUMBER = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|hundred|thousand)\b")
+_KINDS: Mapping[str, Callable[[str], bool]] = {
+    "question": lambda text: "?" in text,
+    "exclamation": lambda text: "!" in text,
+    "list": lambda text: text.count(",") > 1,
+    "number": lambda text: _NUMBER.search(text.lower()) is not None,
+    "name or place": lambda text: re.search(r"[a-z,] [A-Z][a-z]+", text) is not None,
+    "at most three words": lambda text: len(text.split()) <= 3,
+    "over ninety letters": lambda text: len(text) > 90,
+    "several sentences": lambda text: len(re.findall(r"[.?!](?= )", text)) > 0,
+}
+
+
+def text_report(clips: Sequence[Mapping[str, Any]]) -> str:
+    """What the clips of a manifest say: utterances, words and, of each split, the share of each kind of text."""
+    texts = {split: [clip["text"] for clip in clips if clip["split"] == split] for split in SPLITS}
+    lines = [f"text                  {'  '.join(f'{split:>7}' for split in SPLITS)}"]
+
+    def add(title: str, count: Callable[[list[str]], str]) -> None:
+        lines.append(f"{title:20}  {'  '.join(f'{count(texts[split]):>7}' for split in SPLITS)}")
+
+    add("utterances", lambda said: str(len(said)))
+    add("different ones", lambda said: str(len(set(said))))
+    add("different words", lambda said: str(len(set(re.findall(r"[a-z']+", " ".join(said).lower())))))
+    for kind, is_one in _KINDS.items():
+        add(f"{kind} %", lambda said, is_one=is_one: f"{100 * np.mean([is_one(text) for text in said] or [0]):.0f}")  # type: ignore[misc]
+    return "\n".join(lines)
 
 
 def _percent(flags: Sequence[bool]) -> str:
@@ -153,6 +191,8 @@ def main() -> int:
     options = parser.parse_args()
     try:
         print(report(tally(options.corpus, load_rig(options.avatar))))
+        spoken = [clip for clip in read_manifest(options.corpus)["clips"] if clip["text"] not in SPEECHLESS]
+        print(f"\n{text_report(spoken)}")
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
