@@ -27,6 +27,7 @@ class Measure:
     most: dict[str, float] | None = None
     unit: str = "%"  # "%", "" for ratios, "mm" or "frames"
     relative: bool = False  # drift is a share of the first value, else a difference
+    digits: int = 2  # after the point, where it is no percentage
 
     def goal(self, group: str) -> str:
         """What is wanted, in words; empty where nothing is."""
@@ -46,11 +47,11 @@ class Measure:
         """A value as it stands in the table."""
         if math.isnan(value):
             return "–"
-        return f"{100 * value:.1f} %" if self.unit == "%" else f"{value:.2f} {self.unit}".rstrip()
+        return f"{100 * value:.1f} %" if self.unit == "%" else f"{value:.{self.digits}f} {self.unit}".rstrip()
 
     def write_spread(self, value: float) -> str:
         """Half a confidence interval as it stands in the table."""
-        return f"± {100 * value:.1f}" if self.unit == "%" else f"± {value:.2f}"
+        return f"± {100 * value:.1f}" if self.unit == "%" else f"± {value:.{self.digits}f}"
 
 
 def _bounds(seen: float, unseen: float) -> dict[str, float]:
@@ -66,7 +67,7 @@ MEASURES = (
     Measure("at_teeth", "f v: lower lip at the upper teeth", least=_bounds(0.95, 0.88)),
     Measure("rounded", "u o w: rounded", least=_bounds(0.95, 0.90)),
     Measure("wrongly_rounded", "frames rounded in i, e, a"),
-    Measure("correlation", "correlation of the opening", least=_bounds(0.95, 0.92), unit="", relative=True),
+    Measure("correlation", "correlation of the opening", least=_bounds(0.95, 0.92), unit="", relative=True, digits=3),
     Measure("lag", "lag of the opening", most=_bounds(1.0, 1.0), unit="frames"),
     Measure(
         "jitter", "acceleration, of the target's", _bounds(0.8, 0.8), _bounds(1.2, 1.25), unit="", relative=True
