@@ -9,6 +9,7 @@ import sys
 
 MODES = {  # option that chooses a kind of evaluation: its module
     "--articulation": "streamingtalker.evaluation.articulation",
+    "--table": "streamingtalker.evaluation.tables",
 }
 USUAL = "streamingtalker.evaluation.splits"
 
