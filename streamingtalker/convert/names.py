@@ -1,7 +1,7 @@
 """What the tensors of the published checkpoints are called here, and what is left out and why.
 
-Every tensor of a published state dictionary is either used or named in ``LEFT_OUT``; a name that neither knows, a
-tensor that is missing or of another shape is an error.
+Every tensor of a published state dictionary is used; one that is missing or unknown is an error. ``LEFT_OUT`` names the
+parts of tensors that are not needed.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,7 @@ from streamingtalker.released.dims import ReleasedDims
 MOTION = "autoencoder."
 TALKER = "diff_ar_network."
 AUDIO = "audio_encoder."
-
-LEFT_OUT = {
-    f"{AUDIO}masked_spec_embed": "stands for masked sound in HuBERT's own training",
-}  # tensors, and why; see also ``_value_rows``
+LEFT_OUT = "what position tables repeat or the network never reads, and queries and keys of attention to a single frame"
 
 
 def modules(dims: ReleasedDims) -> Iterator[tuple[str, str]]:
@@ -67,27 +64,32 @@ def translate(state: dict[str, Tensor], dims: ReleasedDims) -> dict[str, Tensor]
         if not source.endswith("to_qkv"):
             own[f"{name}.bias"] = _take(published, f"{source}.bias")
     own["predictor.latent.weight"], own["predictor.latent.bias"] = own["head.latent.weight"], own["head.latent.bias"]
-    own["predictor.style.weight"] = _take(published, f"{TALKER}obj_vector.weight").T
-    own["predictor.positions"] = _period(_take(published, f"{TALKER}PPE.pe"), dims.predictor.period)
-    own["vqvae.quantiser.codebook"] = _take(published, f"{MOTION}quantize.embedding.weight")[None]
+    own["predictor.style.weight"] = _take(published, f"{TALKER}obj_vector.weight", axes=2).T
+    own["predictor.positions"] = _period(_take(published, f"{TALKER}PPE.pe", axes=3), dims.predictor.period)
+    own["vqvae.quantiser.codebook"] = _take(published, f"{MOTION}quantize.embedding.weight", axes=2)[None]
     for half in ("encoder", "decoder"):
-        own[f"vqvae.{half}.position"] = _take(published, f"{MOTION}{half}.{half}_pos_embedding.pe")[0, 0]
+        own[f"vqvae.{half}.position"] = _take(published, f"{MOTION}{half}.{half}_pos_embedding.pe", axes=3)[0, 0]
     for i in range(dims.predictor.layers):
         source, name = f"{TALKER}transformer_decoder.layers.{i}", f"predictor.layers.{i}"
-        for kind in ("weight", "bias"):
+        for kind, axes in (("weight", 2), ("bias", 1)):
             own[f"{name}.attention.qkv.{kind}"] = _take(published, f"{source}.self_attn.in_proj_{kind}")
-            own[f"{name}.audio.value.{kind}"] = _value_rows(_take(published, f"{source}.multihead_attn.in_proj_{kind}"))
+            own[f"{name}.audio.value.{kind}"] = _value_rows(
+                _take(published, f"{source}.multihead_attn.in_proj_{kind}", axes)
+            )
     own |= _hubert(published)
-    unknown = sorted(set(published) - set(LEFT_OUT))
+    unknown = sorted(published)
     if unknown:
         raise ConvertError(f"{_listed(unknown)} is in the file but not in the published network; it is another one.")
     return own
 
 
-def _take(published: dict[str, Tensor], name: str) -> Tensor:
+def _take(published: dict[str, Tensor], name: str, axes: int | None = None) -> Tensor:
     if name not in published:
         raise ConvertError(f"{name} is in the published network but not in the file; it is another one or damaged.")
-    return published.pop(name)
+    tensor = published.pop(name)
+    if axes is not None and (tensor.dim() != axes or tensor.numel() == 0):
+        raise ConvertError(f"{name} is no tensor of {axes} axes as in the published network; it is another one's.")
+    return tensor
 
 
 def _value_rows(projection: Tensor) -> Tensor:
@@ -108,13 +110,13 @@ def _period(table: Tensor, period: int) -> Tensor:
 
 def _hubert(published: dict[str, Tensor]) -> dict[str, Tensor]:
     """HuBERT's tensors, removed from ``published``, as its library calls them now."""
-    names = [name for name in published if name.startswith(AUDIO) and name not in LEFT_OUT]
+    names = [name for name in published if name.startswith(AUDIO)]
     return {_hubert_name(name): published.pop(name) for name in names}
 
 
 def _hubert_name(name: str) -> str:
     """Weight normalisation used to be called weight_g and weight_v."""
-    name = f"audio.hubert.{name.removeprefix(AUDIO)}"
+    name = f"hearing.hubert.{name.removeprefix(AUDIO)}"
     normalised = "pos_conv_embed.conv."
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
         name = name.replace(f"{normalised}{old}", f"{normalised}parametrizations.weight.{new}")

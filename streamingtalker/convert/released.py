@@ -1,5 +1,6 @@
 """The published network filled with the published weights."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 from streamingtalker.config import HeadDims
 from streamingtalker.convert.errors import ConvertError
 from streamingtalker.convert.names import translate
+from streamingtalker.convert.shapes import read_hubert
 from streamingtalker.released.dims import ReleasedDims, ReleasedMotion, ReleasedPredictor
 from streamingtalker.released.talker import ReleasedTalker
 from streamingtalker.topology import Topology
@@ -25,10 +27,20 @@ def from_released(
 
     Raises ConvertError for a tensor that is missing, unknown, misshapen or not finite.
     """
-    dims = read_config(config)
-    talker = ReleasedTalker(dims, topology or _faceless(dims.motion.vertices))
-    own = translate({name: torch.as_tensor(value) for name, value in state_dict.items()}, dims)
-    _check(own, talker)
+    state = {name: torch.as_tensor(value) for name, value in state_dict.items()}
+    return fill(state, replace(read_config(config), hubert=read_hubert(state)), topology)
+
+
+def fill(state: dict[str, Tensor], dims: ReleasedDims, topology: Topology | None = None) -> ReleasedTalker:
+    """The talker of these dimensions with published weights. Raises ConvertError as ``from_released``."""
+    face = topology or _faceless(dims.motion.vertices)
+    own = translate(state, dims)
+    try:
+        with torch.device("meta"):  # takes no memory, whatever the file claims
+            _check(own, ReleasedTalker(dims, face))
+        talker = ReleasedTalker(dims, face)
+    except (AssertionError, ValueError, TypeError, ZeroDivisionError, RuntimeError) as error:
+        raise ConvertError(f"The weights' shapes make no network ({str(error)[:80]}); it is another one's.") from error
     talker.load_state_dict({**own, "start": talker.start})
     talker.eval()
     with torch.no_grad():
@@ -40,7 +52,7 @@ def read_config(config: dict[str, Any]) -> ReleasedDims:
     """The dimensions in a published configuration. Raises ConvertError where it lacks one."""
     model = config.get("model", config)
     try:
-        motion, predictor, audio = model["VAE"], model["DIFF_AR_DEC"], model["AUDIO_ENCODER"]
+        motion, predictor = model["VAE"], model["DIFF_AR_DEC"]
         return ReleasedDims(
             motion=ReleasedMotion(
                 vertices=motion["n_vert"] // 3,
@@ -63,7 +75,7 @@ def read_config(config: dict[str, Any]) -> ReleasedDims:
                 audio=predictor["audio_encode_dim"],
                 history=model["window_size"],
             ),
-            fps=audio["hidden_fps"],
+            fps=model["AUDIO_ENCODER"]["hidden_fps"],
             styles=predictor["id_dim"],
             head=_head(model["SCHEDULER"]),
         )
@@ -84,7 +96,10 @@ def _check(own: dict[str, Tensor], talker: ReleasedTalker) -> None:
     expected = {name: value.shape for name, value in talker.state_dict().items() if name != "start"}
     wrong = sorted(name for name in expected.keys() | own.keys() if expected.get(name) != _shape(own, name))
     if wrong:
-        raise ConvertError(f"{wrong[0]} has not the published network's shape; the file is another network's.")
+        raise ConvertError(
+            f"{wrong[0]} is {_told(_shape(own, wrong[0]))} where the published network has "
+            f"{_told(expected.get(wrong[0]))}; the file is another network's."
+        )
     broken = sorted(name for name, value in own.items() if not value.isfinite().all())
     if broken:
         raise ConvertError(f"{broken[0]} holds numbers that are not finite; the file is damaged.")
@@ -92,6 +107,10 @@ def _check(own: dict[str, Tensor], talker: ReleasedTalker) -> None:
 
 def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
     return tensors[name].shape if name in tensors else None
+
+
+def _told(shape: torch.Size | None) -> str:
+    return " × ".join(map(str, shape)) or "a number" if shape is not None else "nothing"
 
 
 def _faceless(vertices: int) -> Topology:
