@@ -12,6 +12,7 @@ from streamingtalker import evaluate, metrics
 from streamingtalker.checkpoint import save_talker
 from streamingtalker.data.dataset import Clip
 from streamingtalker.evaluation import articulation, measures, recording, report, testset
+from streamingtalker.evaluation.freerun import Take, free_run
 from streamingtalker.evaluation.measures import KEYS, MEASURES, SEEN, UNSEEN, Measure, measure_clip, ratios, reached
 from streamingtalker.evaluation.mouth import Motion, Mouth, Thresholds
 from streamingtalker.evaluation.tally import Scores, Viewer, shuffled
@@ -274,32 +275,55 @@ def test_the_command_measures_all_contenders_and_writes_its_report(tiny_world, c
     assert all(measure.title in written for measure in MEASURES) and "NaN" not in written and "nan" not in written
 
 
-def test_a_measured_motion_is_what_a_stream_gives(tiny_world):
-    """Frames drawn for the table equal those of FaceStreamer fed in pieces."""
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+def test_takes_side_by_side_are_what_streams_of_their_own_give(tiny_world, kind):
+    """Frames drawn for the table equal those of FaceStreamer fed in pieces, for every length, style and seed."""
     corpus = testset.Corpus(tiny_world)
-    talker, clips = tiny_talker(), corpus.split("test")[:1]
-    example = testset.load_examples(corpus, tiny_rig(), talker, clips)[0]
-    pcm, _ = soundfile.read(tiny_world / "wav" / f"{clips[0].name}.wav", dtype="float32")
-    example = dataclasses.replace(example, moods=torch.zeros_like(example.moods))
-    streamer = FaceStreamer(talker, identity=clips[0].style, seed=3)
-    offsets = np.concatenate(list(streamer.stream([pcm[:5000], pcm[5000:]])))
-    mouth = Mouth.of(talker.topology)
+    talker = tiny_talker(head=dataclasses.replace(tiny_talker().dims.head, kind=kind))
+    clips, mouth = corpus.split("test")[:2], Mouth.of(talker.topology)
+    examples = [
+        dataclasses.replace(each, moods=torch.zeros_like(each.moods))
+        for each in testset.load_examples(corpus, tiny_rig(), talker, clips)
+    ]
+    takes = [Take(example, seed) for example in examples for seed in (3, 4)]
+    assert len({len(take.example.moods) for take in takes}) == 2
+    view, finished = Viewer.of(mouth, talker.vqvae.basis), []
+    for take, motion in zip(takes, free_run(talker, takes, finished.append), strict=True):
+        pcm, _ = soundfile.read(tiny_world / "wav" / f"{take.example.clip.name}.wav", dtype="float32")
+        streamer = FaceStreamer(talker, identity=take.example.clip.style, seed=take.seed)
+        offsets = np.concatenate(list(streamer.stream([pcm[:5000], pcm[5000:]])))
+        streamed = mouth.observe(offsets[:, mouth.watched])
+        assert len(motion) == len(take.example.moods) and sum(finished) == len(takes)
+        np.testing.assert_allclose(view(motion).opening, streamed.opening[: len(motion)], atol=1e-4)
+
+
+def test_moods_reach_the_side_by_side_takes(tiny_world):
+    corpus, talker = testset.Corpus(tiny_world), tiny_talker()
+    example = testset.load_examples(corpus, tiny_rig(), talker, corpus.split("test")[:1])[0]
+    assert example.moods.any()
     with torch.inference_mode():
-        seen = Viewer.of(mouth, talker.vqvae.basis)(talker_predicts(talker, 3)(example))
-    streamed = mouth.observe(offsets[:, mouth.watched])
-    np.testing.assert_allclose(seen.opening, streamed.opening[: len(seen)], atol=1e-4)
+        alone = talker_predicts(talker, 3)(example)
+    together = free_run(talker, [Take(example, 3), Take(example, 5)])
+    torch.testing.assert_close(together[0], alone, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(together[1], alone, atol=1e-3)
 
 
 def test_endless_speech_says_the_same_in_each_part(tiny_world):
-    corpus = testset.Corpus(tiny_world)
-    talker, clips = tiny_talker(), corpus.split("test")
-    examples = testset.load_examples(corpus, tiny_rig(), talker, clips)
-    whole, chosen = testset.endless(examples, 1, talker.dims.audio.lookahead)
+    corpus, talker, rig = testset.Corpus(tiny_world), tiny_talker(), tiny_rig()
+    mouth, ahead = Mouth.of(rig.topology), talker.dims.audio.lookahead
+    chosen = testset.choose(corpus)
+    sentences = testset.load_sentences(corpus, rig, mouth, chosen)
+    examples = testset.load_examples(corpus, rig, talker, [clip for _, clip in chosen])
+    speech = testset.endless(examples, sentences, 1, ahead, mouth)
     part = testset.ENDLESS // testset.PARTS
-    assert {clips[index].style for index in chosen} == {1} and whole.clip.style == 1
-    assert len(whole.coefficients) == testset.ENDLESS == len(whole.moods)
-    assert len(whole.features) == 3 * (testset.ENDLESS + talker.dims.audio.lookahead)
-    np.testing.assert_array_equal(whole.features[: 3 * part], whole.features[-3 * (part + 2) : -6])
+    whole = speech.example
+    assert whole.clip.style == 1 and len(whole.moods) == testset.ENDLESS and len(speech.target) == part
+    assert len(whole.features) == 3 * (testset.ENDLESS + ahead)
+    np.testing.assert_array_equal(whole.features[: 3 * part], whole.features[-3 * (part + ahead) : -3 * ahead])
+    assert all(0 <= first <= last <= part for _, first, last in speech.intervals)
+    own = next(each for each in sentences if each.clip.style == 1)
+    frames = min(part, len(own.target))
+    np.testing.assert_array_equal(speech.target.opening[:frames], own.target.opening[:frames])
 
 
 def test_moods_reach_a_talker_that_knows_them(tiny_world):

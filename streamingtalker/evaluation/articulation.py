@@ -6,56 +6,60 @@ diffusion heads. With ``--recording X.wav`` it judges the lips on any recording 
 """
 
 import argparse
+import contextlib
+import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
+from torch import Tensor
 
 from streamingtalker import metrics
 from streamingtalker.checkpoint import load_own_talker
 from streamingtalker.data.dataset import Corpus, Example
 from streamingtalker.errors import UserError
 from streamingtalker.evaluation import recording, report, testset
-from streamingtalker.evaluation.measures import SEEN, UNSEEN, measure_clip, ratios
+from streamingtalker.evaluation.freerun import Take, free_run
+from streamingtalker.evaluation.measures import MEASURES, SEEN, UNSEEN, measure_clip, ratios
 from streamingtalker.evaluation.mouth import Motion, Mouth, Thresholds
 from streamingtalker.evaluation.tally import Scores, Viewer, score, shuffled, still, tables
 from streamingtalker.generate import DEFAULT_WEIGHTS
 from streamingtalker.places import make_place
 from streamingtalker.talker import Talker
+from streamingtalker.tensor_file import CheckpointError
 from streamingtalker.topology import DEFAULT_AVATAR, load_rig
 from streamingtalker.training.baseline import load_regression
-from streamingtalker.training.judge import Predict, regression_predicts, talker_predicts, without_posteriors
+from streamingtalker.training.judge import regression_predicts, without_posteriors
 from streamingtalker.training.loop import progress_bar
 
-STILL, SHUFFLED, TARGET, REGRESSION, LINEAR = "still face", "shuffled audio", "target", "regression", "linear head"
-NO_RECOGNISER = "no recogniser"
+STILL, SHUFFLED, TARGET, REGRESSION, NO_RECOGNISER = (
+    "still face", "shuffled audio", "target", "regression", "no recogniser",
+)  # fmt: skip
+HEADS = {"mlp": "MLP head", "linear": "linear head"}
+
+Done = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that predicts motion from a seed."""
+    """Something that moves a face to sentences as it hears them."""
 
-    name: str
-    examples: list[Example]  # of the test sentences, as it hears them
-    predict: Callable[[int], Predict]
+    examples: list[Example]  # the test sentences
+    draw: Callable[[Sequence[Take], Done], list[Tensor]]  # takes → coefficients [T, K] of each
     view: Viewer
-    seeds: Sequence[int]
 
-    def motions(self, seed: int, done: Callable[[], None]) -> list[Motion]:
-        """Its motion in each test sentence."""
-        predictor = self.predict(seed)
-        motions = []
-        for example in self.examples:
-            motions.append(self.view(predictor(example)))
-            done()
-        return motions
+    def motions(self, takes: Sequence[Take], done: Done = lambda takes: None) -> list[Motion]:
+        """The motion of each take."""
+        return [self.view(coefficients) for coefficients in self.draw(takes, done)]
 
 
 class Bench:
@@ -64,120 +68,135 @@ class Bench:
     def __init__(self, options: argparse.Namespace, bar: Progress) -> None:
         self.options = options
         self.bar = bar
-        self.corpus = Corpus(self.options.data)
-        self.rig = load_rig(self.options.avatar)
+        self.corpus = Corpus(options.data)
+        self.rig = load_rig(options.avatar)
         self.mouth = Mouth.of(self.rig.topology)
-        chosen = testset.choose(self.corpus, self.options.sentences)
+        chosen = testset.choose(self.corpus, options.sentences)
         self.clips = [clip for _, clip in chosen]
         self.sentences = testset.load_sentences(self.corpus, self.rig, self.mouth, chosen)
         self.limits = Thresholds.of([(each.target, each.intervals) for each in self.sentences])
-        self.seeds = range(self.options.seeds)
+        self.seeds = range(options.seeds)
 
     def run(self) -> dict[str, Any]:
         """Measure everything; gives the document of the run."""
         began = time.monotonic()
         talker = load_own_talker(self.options.checkpoint)
-        head = self.talker(talker)
-        names = {"mlp": "MLP head", "linear": LINEAR}
-        table = self.enter(names[talker.dims.head.kind], head, with_shuffled=True)
+        main = self.talker(talker)
+        table = self.enter(HEADS[talker.dims.head.kind], main, self.seeds, with_shuffled=True)
         if self.options.linear:
-            table |= self.enter(LINEAR, self.talker(load_own_talker(self.options.linear)))
+            other = load_own_talker(self.options.linear)
+            table |= self.enter(HEADS[other.dims.head.kind], self.talker(other), self.seeds)
         if self.options.regression:
-            table |= self.enter(REGRESSION, self.regression(talker, head.examples))
-        deaf = without_posteriors(head.examples, talker.dims.audio.mel_bands)
-        table |= self.enter(NO_RECOGNISER, Contender(NO_RECOGNISER, deaf, head.predict, head.view, self.seeds[:1]))
-        table[STILL] = self._table([still(self.sentences, self.mouth)])
-        table[TARGET] = self._table([[each.target for each in self.sentences]])
-        return {
-            "tables": table,
-            "drift": self.drift(talker, head),
-            "quiet": self.quiet(talker, head),
-            "seconds": round(time.monotonic() - began),
-            **self.circumstances(talker),
-        }
+            table |= self.enter(REGRESSION, self.regression(talker, main.examples), [0])
+        deaf = without_posteriors(main.examples, talker.dims.audio.mel_bands)
+        table |= self.enter(NO_RECOGNISER, dataclasses.replace(main, examples=deaf), self.seeds)
+        table[STILL] = self.table([still(self.sentences, self.mouth)])
+        table[TARGET] = self.table([[each.target for each in self.sentences]])
+        measured = {"tables": table, "drift": self.drift(talker, main), "quiet": self.quiet(talker, main)}
+        return measured | self.circumstances(talker) | {"seconds": round(time.monotonic() - began)}
 
     def talker(self, talker: Talker) -> Contender:
         """A talker, free-running."""
+        if talker.topology.vertex_count != self.rig.topology.vertex_count:
+            raise CheckpointError(
+                f"The talker moves another mesh than {self.options.avatar}; name the avatar it was trained for."
+            )
         view = Viewer.of(self.mouth, talker.vqvae.basis)
-        return Contender("", self.examples(talker), lambda seed: talker_predicts(talker, seed), view, self.seeds)
+        return Contender(self.examples(talker), partial(free_run, talker), view)
 
     def regression(self, talker: Talker, examples: list[Example]) -> Contender:
         """The baseline, which is the same for every seed."""
         regression, _, basis = load_regression(self.options.regression)
-        view = Viewer.of(self.mouth, basis)
-        return Contender("", examples, lambda _: regression_predicts(regression, talker), view, self.seeds[:1])
+        predict = regression_predicts(regression, talker)
+
+        def draw(takes: Sequence[Take], done: Done) -> list[Tensor]:
+            motions = [predict(take.example) for take in takes]
+            done(len(takes))
+            return motions
+
+        return Contender(examples, draw, Viewer.of(self.mouth, basis))
 
     def examples(self, talker: Talker) -> list[Example]:
         """The test sentences as ``talker`` hears them."""
-        task = self.bar.add_task("audio features", total=len(self.clips), figures="")
-        return testset.load_examples(self.corpus, self.rig, talker, self.clips, lambda: self.bar.advance(task))
+        with self.counting("audio features", len(self.clips)) as done:
+            return testset.load_examples(self.corpus, self.rig, talker, self.clips, lambda: done(1))
 
-    def enter(self, name: str, contender: Contender, with_shuffled: bool = False) -> dict[str, Any]:
+    def enter(
+        self, name: str, contender: Contender, seeds: Sequence[int], with_shuffled: bool = False
+    ) -> dict[str, Any]:
         """The tables of a contender by name; of its motion to the sound of other sentences, too."""
-        task = self.bar.add_task(name, total=len(contender.seeds) * len(contender.examples), figures="")
         own, others = [], []
-        for seed in contender.seeds:
-            motions = contender.motions(seed, lambda: self.bar.advance(task))
-            own.append(score(motions, self.sentences, self.limits))
-            if with_shuffled:
-                others.append(score(shuffled(motions), self.sentences, self.limits))
+        with self.counting(name, len(seeds) * len(contender.examples)) as done:
+            for seed in seeds:
+                motions = contender.motions([Take(example, seed) for example in contender.examples], done)
+                own.append(score(motions, self.sentences, self.limits))
+                if with_shuffled:
+                    others.append(score(shuffled(motions), self.sentences, self.limits))
         found = {name: tables(Scores(np.stack(own)), self.sentences)}
         return found | ({SHUFFLED: tables(Scores(np.stack(others)), self.sentences)} if with_shuffled else {})
 
-    def _table(self, runs: list[list[Motion]]) -> dict[str, Any]:
+    def table(self, runs: list[list[Motion]]) -> dict[str, Any]:
+        """The tables of motions [seeds][sentences]."""
         return tables(Scores(np.stack([score(run, self.sentences, self.limits) for run in runs])), self.sentences)
 
     def drift(self, talker: Talker, contender: Contender) -> dict[str, dict[str, dict[str, float]]]:
         """Endless speech, its first tenth and its last, by group of voices: each says the same."""
-        task = self.bar.add_task("6000 frames", total=2 * len(self.seeds), figures="")
+        members = {
+            group: [index for index, each in enumerate(self.sentences) if each.group == group]
+            for group in (SEEN, UNSEEN)
+        }
+        runs = [(group, seed) for group in members if members[group] for seed in self.seeds]
+        endless = [self._endless(talker, contender, members[group], seed) for group, seed in runs]
+        with self.counting("6000 frames", len(runs)) as done:
+            drawn = contender.draw(
+                [Take(each.example, seed) for each, (_, seed) in zip(endless, runs, strict=True)], done
+            )
+        sums = [self._tenths(contender, each, motion) for each, motion in zip(endless, drawn, strict=True)]
         found = {}
-        for group in (SEEN, UNSEEN):
-            members = [index for index, each in enumerate(self.sentences) if each.group == group]
-            if members:
-                runs = [self._endless(talker, contender, members, seed, task) for seed in self.seeds]
-                found[group] = _compare(np.stack(runs))
+        for group in dict.fromkeys(group for group, _ in runs):
+            found[group] = _compare(np.stack([each for each, (of, _) in zip(sums, runs, strict=True) if of == group]))
         return found
 
-    def _endless(self, talker: Talker, contender: Contender, members: list[int], seed: int, task: TaskID) -> np.ndarray:
+    def _endless(self, talker: Talker, contender: Contender, members: list[int], seed: int) -> testset.Endless:
+        """The endless speech of a seed: in its style."""
+        examples = [contender.examples[index] for index in members]
+        sentences = [self.sentences[index] for index in members]
+        style, ahead = seed % talker.dims.styles, talker.dims.audio.lookahead
+        return testset.endless(examples, sentences, style, ahead, self.mouth)
+
+    def _tenths(self, contender: Contender, endless: testset.Endless, motion: Tensor) -> np.ndarray:
         """Sums [2, measures, 2] of the first tenth and of the last."""
-        style = seed % talker.dims.styles
-        pool = [contender.examples[index] for index in members]
-        example, chosen = testset.endless(pool, style, talker.dims.audio.lookahead)
-        sentences = [self.sentences[members[index]] for index in chosen]
-        lengths = [len(pool[index].coefficients) for index in chosen]
-        target, intervals = testset.joined(sentences, lengths, self.mouth)
-        coefficients = contender.predict(seed)(example)
-        part = len(coefficients) // testset.PARTS
-        self.bar.advance(task)
-        tenths = (coefficients[:part], coefficients[-part:])
-        return np.stack([measure_clip(contender.view(tenth), target, intervals, self.limits) for tenth in tenths])
+        part = len(motion) // testset.PARTS
+        seen = [contender.view(tenth) for tenth in (motion[:part], motion[-part:])]
+        return np.stack([measure_clip(tenth, endless.target, endless.intervals, self.limits) for tenth in seen])
 
     def quiet(self, talker: Talker, contender: Contender) -> dict[str, dict[str, float]]:
         """How far the mouth opens to sounds without speech, in mm: 99 % of the frames less, and the mean."""
         found = {}
-        for kind, examples in testset.speechless(talker).items():
-            openings = [
-                1000 * contender.view(contender.predict(seed)(example)).opening
-                for seed in self.seeds
-                for example in examples
-            ]
-            frames = np.concatenate(openings)
-            found[kind] = {"p99": float(np.quantile(frames, 0.99)), "mean": float(frames.mean())}
+        with self.counting("sounds without speech", len(testset.SOUNDS)) as done:
+            for kind in testset.SOUNDS:
+                takes = [Take(each, seed) for each in testset.speechless(talker, kind) for seed in self.seeds]
+                frames = np.concatenate([1000 * motion.opening for motion in contender.motions(takes)])
+                found[kind] = {"p99": float(np.quantile(frames, 0.99)), "mean": float(frames.mean())}
+                done(1)
         return found
+
+    @contextlib.contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Done]:
+        """A line of the progress bar; gives what advances it."""
+        task = self.bar.add_task(what, total=total, figures="")
+        yield lambda count: self.bar.advance(task, count)
 
     def circumstances(self, talker: Talker) -> dict[str, Any]:
         """What was measured, and against which thresholds."""
-        counts: dict[str, int] = {}
-        for each in self.sentences:
-            counts[each.clip.voice] = counts.get(each.clip.voice, 0) + 1
-        new = sorted({each.clip.voice for each in self.sentences if each.group == UNSEEN})
+        voices = Counter(each.clip.voice for each in self.sentences)
         return {
-            "thresholds": asdict(self.limits),
-            "sentences": counts,
-            "new_voices": new,
+            "thresholds": dataclasses.asdict(self.limits),
+            "sentences": dict(sorted(voices.items())),
+            "new_voices": sorted({each.clip.voice for each in self.sentences if each.group == UNSEEN}),
             "frames": sum(len(each.target) for each in self.sentences),
             "seeds": len(self.seeds),
-            "sampling": asdict(talker.dims.sampling),
+            "sampling": dataclasses.asdict(talker.dims.sampling),
             "checkpoint": Path(self.options.checkpoint).name,
             "command": " ".join(["python -m streamingtalker.evaluate", *self.options.words]),
         }
@@ -187,7 +206,7 @@ def _compare(sums: np.ndarray) -> dict[str, dict[str, float]]:
     """First and last tenth of runs, sums [seeds, 2, measures, 2]: pooled values, and the change by seed."""
     pooled, single = ratios(sums.sum(0)), ratios(sums)
     found = {}
-    for index, measure in enumerate(report.MEASURES):
+    for index, measure in enumerate(MEASURES):
         start, end = single[:, 0, index], single[:, 1, index]
         change = (end / start - 1 if measure.relative else end - start)[~np.isnan(start) & ~np.isnan(end)]
         mean, half = metrics.mean_and_interval(change) if len(change) else (float("nan"), 0.0)

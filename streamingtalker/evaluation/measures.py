@@ -94,7 +94,7 @@ def measure_clip(guess: Motion, target: Motion, intervals: Intervals, limits: Th
     should_open = _frames(intervals, len(target), lambda phone: phone not in LIPS_NEEDED) & open_frames
     nasals = _frames(intervals, len(target), lambda phone: phone in ("n", "ng")) & open_frames
     spread = _frames(intervals, len(target), lambda phone: phone in SPREAD) & ~limits.round(target)
-    moves = guess.opening.std() > 1e-9
+    moves = np.ptp(guess.opening) > 1e-9
     rows = {
         "lip_error": (errors.sum(), len(errors)),
         "lip_share": (errors.sum(), still.sum()),

@@ -96,35 +96,38 @@ def _known_moods(moods: torch.Tensor, corpus: Corpus, talker: Talker) -> torch.T
     return known
 
 
-def endless(examples: Sequence[Example], style: int, lookahead: int) -> tuple[Example, list[int]]:
-    """Speech of 6000 frames that says the same 600 frames ten times, so that its end can be held against its beginning.
+@dataclass(frozen=True)
+class Endless:
+    """Speech of 6000 frames that says the same 600 frames ten times: its end can be held against its beginning."""
 
-    It is joined from the ``examples`` that are spoken in ``style`` (all, where none is). Gives it and the indices of
-    the examples of one round, of which the last is cut off.
-    """
+    example: Example  # all of it
+    target: Motion  # of one round
+    intervals: Intervals  # of one round
+
+
+def endless(
+    examples: Sequence[Example], sentences: Sequence[Sentence], style: int, lookahead: int, mouth: Mouth
+) -> Endless:
+    """Join ``examples`` (of the same ``sentences``) that are spoken in ``style``; all of them, where none is."""
     length = ENDLESS // PARTS
-    suitable = [index for index, example in enumerate(examples) if example.clip.style == style]
-    suitable = suitable or list(range(len(examples)))
+    suitable = [index for index, each in enumerate(examples) if each.clip.style == style] or range(len(examples))
     chosen: list[int] = []
-    while sum(len(examples[index].coefficients) for index in chosen) < length:
+    while sum(len(examples[index].moods) for index in chosen) < length:
         chosen.append(suitable[len(chosen) % len(suitable)])
     parts = [examples[index] for index in chosen]
-    columns = np.concatenate([part.features[: 3 * len(part.coefficients)] for part in parts])[: 3 * length]
-    columns = np.concatenate([columns] * PARTS + [columns[: 3 * lookahead]])
+    target, intervals = _joined([sentences[index] for index in chosen], [len(part.moods) for part in parts], mouth)
+    columns = np.concatenate([part.features[: 3 * len(part.moods)] for part in parts])[: 3 * length]
     whole = dataclasses.replace(
         parts[0],
         clip=dataclasses.replace(parts[0].clip, style=style),
-        features=columns,
-        coefficients=torch.cat([part.coefficients for part in parts])[:length].repeat(PARTS, 1),
+        features=np.concatenate([columns] * PARTS + [columns[: 3 * lookahead]]),
         moods=torch.cat([part.moods for part in parts])[:length].repeat(PARTS, 1),
-        phones=torch.cat([part.phones for part in parts])[:length].repeat(PARTS),
-        intervals=(),
     )
-    return whole, chosen
+    return Endless(whole, target, intervals)
 
 
-def joined(sentences: Sequence[Sentence], lengths: Sequence[int], mouth: Mouth) -> tuple[Motion, Intervals]:
-    """The target of one round of endless speech and its phones. ``lengths``: the frames taken of each sentence."""
+def _joined(sentences: Sequence[Sentence], lengths: Sequence[int], mouth: Mouth) -> tuple[Motion, Intervals]:
+    """The target of one round and its phones. ``lengths``: the frames taken of each sentence."""
     length = ENDLESS // PARTS
     offsets = np.concatenate([each.offsets[:frames] for each, frames in zip(sentences, lengths, strict=True)])[:length]
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -133,13 +136,14 @@ def joined(sentences: Sequence[Sentence], lengths: Sequence[int], mouth: Mouth) 
         for each, frames, start in zip(sentences, lengths, starts, strict=False)
         for phone, first, last in each.intervals
     ]
-    inside = [(phone, first, min(last, length)) for phone, first, last in intervals if first < length]
-    return mouth.observe(offsets), inside
+    return mouth.observe(offsets), [
+        (phone, first, min(last, length)) for phone, first, last in intervals if first < length
+    ]
 
 
-def speechless(talker: Talker) -> dict[str, list[Example]]:
-    """Sounds to which a mouth stays shut, by kind."""
-    return {kind: [_sound(talker, kind, take) for take in range(SOUND_TAKES)] for kind in SOUNDS}
+def speechless(talker: Talker, kind: str) -> list[Example]:
+    """Sounds of a kind to which a mouth stays shut, as ``talker`` hears them."""
+    return [_sound(talker, kind, take) for take in range(SOUND_TAKES)]
 
 
 def _sound(talker: Talker, kind: str, take: int) -> Example:

@@ -1,0 +1,93 @@
+"""Many streams drawn side by side: each take the very frames that a stream of its own would give, in a fraction of the
+time. Frame by frame from the network's own past, as ``Talker.next_latents`` does for one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from streamingtalker.data.dataset import Example
+from streamingtalker.talker import Talker
+
+ROWS = 64  # takes at once
+
+
+@dataclass(frozen=True)
+class Take:
+    """One sentence, drawn with one seed."""
+
+    example: Example
+    seed: int
+
+
+@torch.inference_mode()
+def free_run(talker: Talker, takes: Sequence[Take], done: Callable[[int], None] = lambda takes: None) -> list[Tensor]:
+    """The motion [T, K] of every take, coefficients of the talker's basis. ``done`` hears of finished takes."""
+    order = sorted(range(len(takes)), key=lambda index: len(takes[index].example.moods))
+    motions: list[Tensor] = [torch.empty(0)] * len(takes)
+    for start in range(0, len(order), ROWS):
+        group = order[start : start + ROWS]
+        for index, motion in zip(group, _side_by_side(talker, [takes[index] for index in group]), strict=True):
+            motions[index] = motion
+        done(len(group))
+    return motions
+
+
+def _side_by_side(talker: Talker, takes: Sequence[Take]) -> list[Tensor]:
+    """As ``free_run``, for takes that are padded to the longest."""
+    audio = _padded([talker.audio(_features(take.example, talker))[0] for take in takes])
+    frames = audio.shape[1]
+    style = _padded([_style(take.example, talker) for take in takes], frames)
+    noises = {seed: noise(talker, seed, frames) for seed in {take.seed for take in takes}}
+    latents = _latents(talker, audio, style, torch.stack([noises[take.seed] for take in takes]))
+    motions = talker.vqvae.decode_coefficients(latents).cpu()
+    return [motion[: len(take.example.moods)] for motion, take in zip(motions, takes, strict=True)]
+
+
+def _latents(talker: Talker, audio: Tensor, style: Tensor, noises: Tensor) -> Tensor:
+    """Latents [N, T, H·C] from audio [N, T, A], style [N, T, S] and noise [N, T, H·C].
+
+    The predictor's batch holds the N rows that know their history and, where guidance needs them, N that do not.
+    """
+    rows, frames, _ = audio.shape
+    weights, sampler = talker.mixing(talker.dims.sampling), talker.head.sampler(talker.dims.sampling)
+    kinds = len(weights)
+    heard = [layer.repeat(kinds, 1, 1) for layer in talker.predictor.hear(audio)]
+    style = style.repeat(kinds, 1, 1)
+    keep = torch.tensor([[True], [False]][:kinds], device=audio.device).repeat_interleave(rows, dim=0)
+    state = talker.predictor.state(kinds * rows)
+    latent, drawn = talker.start.expand(rows, 1, -1), []
+    for k in range(frames):
+        now = slice(k, k + 1)
+        before = latent.repeat(kinds, 1, 1)
+        conditions = talker.predictor(before, [layer[:, now] for layer in heard], style[:, now], keep, state)
+        latent = sampler(noises[:, now], conditions.unflatten(0, (kinds, rows)), weights)
+        drawn.append(latent)
+    return torch.cat(drawn, dim=1)
+
+
+def noise(talker: Talker, seed: int, frames: int) -> Tensor:
+    """What a stream with ``seed`` draws its frames from, [frames, H·C]."""
+    state = talker.state(0, seed)
+    return torch.cat([state.draw() for _ in range(frames)])
+
+
+def _style(example: Example, talker: Talker) -> Tensor:
+    """The style condition [T, S] of a sentence."""
+    identity = talker.identity(example.clip.style)
+    return talker.style(identity, example.moods[None].to(talker.start))[0]
+
+
+def _features(example: Example, talker: Talker) -> Tensor:
+    return torch.from_numpy(example.features).float()[None].to(talker.start)
+
+
+def _padded(parts: Sequence[Tensor], frames: int = 0) -> Tensor:
+    """[N, T, …] from N tensors [t, …], shorter ones continued by zeros."""
+    longest = max(frames, *(len(part) for part in parts))
+    out = parts[0].new_zeros(len(parts), longest, *parts[0].shape[1:])
+    for row, part in zip(out, parts, strict=True):
+        row[: len(part)] = part
+    return out
