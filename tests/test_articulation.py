@@ -174,15 +174,17 @@ class Clips:
         return [clip for clip in self.clips if clip.split == name]
 
 
-def test_the_test_set_is_fixed_and_takes_known_voices_in_turn():
-    corpus = Clips(("a", "train", 1), ("b", "train", 1), ("a", "test", 9), ("b", "test", 2), ("new", "test", 7))
+def test_the_test_set_is_fixed_and_knows_new_voices():
+    corpus = Clips(("a", "train", 1), ("b", "train", 1), ("a", "test", 90), ("b", "test", 30), ("new", "test", 7))
     corpus.clips += Clips(("noise", "test", 3), ("noise", "train", 3)).clips
-    chosen = testset.choose(corpus, sentences=5)
-    names = [clip.name for group, clip in chosen if group == SEEN]
-    assert names == ["a_0", "b_0", "a_1", "b_1", "a_2"]
-    assert [clip.name for group, clip in chosen if group == UNSEEN] == [f"new_{n}" for n in range(5)]
+    chosen = testset.choose(corpus, sentences=40)
+    known = [clip.voice for group, clip in chosen if group == SEEN]
+    assert len(known) == 40 and 22 <= known.count("a") <= 38 and set(known) == {"a", "b"}
+    assert sorted(clip.name for group, clip in chosen if group == UNSEEN) == [f"new_{n}" for n in range(7)]
+    assert len({clip.name for _, clip in chosen}) == 47
     corpus.clips.reverse()
-    assert testset.choose(corpus, sentences=5) == chosen
+    assert testset.choose(corpus, sentences=40) == chosen
+    assert testset.choose(corpus, sentences=3)[:3] == chosen[:3]
     with pytest.raises(testset.CorpusError, match="no spoken test clips"):
         testset.choose(Clips(("noise", "test", 3)))
 
