@@ -151,6 +151,32 @@ def test_recordings_keep_time_and_level():
         assert onset < 0.035
 
 
+def test_a_band_keeps_the_rest_out_and_clipping_cuts_peaks():
+    rng = np.random.default_rng(1)
+    time = np.arange(16000) / 16000
+    sound = sum(np.sin(2 * np.pi * hertz * time) for hertz in (60, 1000, 6000)).astype(np.float32)
+    narrow = augment.record(sound, 16000, augment.Recording(band=(300.0, 3400.0)), rng)
+    levels = 20 * np.log10(np.abs(np.fft.rfft(narrow))[[60, 1000, 6000]])
+    assert levels[1] - levels[0] > 20 and levels[1] - levels[2] > 20
+    flat = augment.record(sound, 16000, augment.Recording(clipping=0.5), rng)
+    assert np.mean(np.abs(flat) > 0.99 * np.abs(flat).max()) > 0.05
+
+
+@pytest.mark.parametrize("factor", [0.75, 1.35])
+def test_faster_play_raises_the_pitch_and_leaves_the_formants(factor):
+    time = np.arange(2 * 24000) / 24000
+    formants = {hertz: np.exp(-(((hertz - 1500) / 400) ** 2)) + 0.01 for hertz in range(100, 8000, 100)}
+    voice = sum(gain * np.sin(2 * np.pi * hertz * time) for hertz, gain in formants.items()).astype(np.float32)
+    sound = augment.play_faster(voice, 24000, factor)
+    assert len(sound) == pytest.approx(2 * 16000 / factor, abs=2)
+    spectrum = np.abs(np.fft.rfft(sound[4000:20000] * np.hanning(16000))) ** 2  # bins of 1 Hz
+    autocorrelation = np.fft.irfft(spectrum)[:400]
+    longest = int(1.3 * 160 / factor)  # samples; shorter than two periods
+    assert 16000 / (60 + autocorrelation[60:longest].argmax()) == pytest.approx(100 * factor, rel=0.02)
+    loudest = np.convolve(spectrum, np.ones(300), "same").argmax()
+    assert loudest == pytest.approx(1500, rel=0.12)
+
+
 @pytest.mark.parametrize("kind", augment.SPEECHLESS)
 def test_sounds_without_speech(kind):
     sound = augment.speechless(kind, 3.0, np.random.default_rng(5))
