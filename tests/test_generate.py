@@ -6,7 +6,7 @@ import soundfile
 
 from streamingtalker.checkpoint import save_talker
 from streamingtalker.generate import main
-from tests.conftest import tiny_talker
+from tests.conftest import tiny_face, tiny_talker
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def test_motion_of_any_recording(tmp_path, weights, name, rate, channels, capsys
     assert 45 <= len(motion["vertices"]) <= (48 if name.endswith("mp3") else 45)
     assert motion["fps"] == 30 and motion["lip_pairs"].shape == (5, 2)
     assert {"template", "faces", "upper_face"} <= set(motion)
+    np.testing.assert_array_equal(motion["upper_face"], tiny_face().upper_face)
     assert "frames at 30" in capsys.readouterr().out
 
 
