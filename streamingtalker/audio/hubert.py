@@ -26,8 +26,8 @@ RATE = 50  # features a second
 class Hearing:
     """A window of sound, in features of 20 ms: ``step`` new ones at a time, heard with so much before and after."""
 
-    past: int = 100
-    step: int = 10
+    past: int = 50
+    step: int = 20
     future: int = 20
 
 

@@ -1,5 +1,6 @@
 """The published talker, joined: its three ways of sampling, number for number, and a stream of constant cost."""
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import cast
@@ -18,6 +19,8 @@ from streamingtalker.released.predictor import ReleasedConditionPredictor
 from streamingtalker.released.vqvae import ReleasedVqVae
 from streamingtalker.talker import IdentityError
 from streamingtalker.topology import Topology
+
+TOGETHER = 16  # windows decoded at once: the weights are read once for all of them
 
 
 class SpeechlessError(UserError):
@@ -201,10 +204,15 @@ class ReleasedTalker(nn.Module):
 
     def next_offsets(self, latents: Tensor, state: ReleasedState) -> Tensor:
         """The next latents [k, H·C] → their offsets [k, V, 3], each the last of its window decoded."""
+        before, window = state.recent.shape[1], self.dims.window
+        known = torch.cat([state.recent[0], latents])
+        state.recent = known[None, -window:]
+        pasts = [known[max(end - window, 0) : end] for end in range(before + 1, len(known) + 1)]
         frames = [latents.new_zeros(0, 3 * self.dims.motion.vertices)]
-        for latent in latents:
-            state.recent = torch.cat([state.recent, latent[None, None]], dim=1)[:, -self.dims.window :]
-            frames.append(self.vqvae.decode_last(state.recent))
+        for _, alike in itertools.groupby(pasts, len):
+            group = list(alike)
+            parts = [group[start : start + TOGETHER] for start in range(0, len(group), TOGETHER)]
+            frames += [self.vqvae.decode_last(torch.stack(part)) for part in parts]
         return torch.cat(frames).unflatten(1, (-1, 3))
 
     def _draw(self, sampler: Sampler, noise: Tensor, conditions: Tensor) -> Tensor:
