@@ -12,10 +12,9 @@ from streamingtalker.audio.posteriors import open_recogniser
 from streamingtalker.config import TalkerDims
 from streamingtalker.released import ReleasedDims, ReleasedTalker
 from streamingtalker.talker import Talker
-from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
+from streamingtalker.tensor_file import CheckpointError, read_tensors, talker_file, write_tensors
 from streamingtalker.topology import Topology
 
-FILE = "talker.safetensors"  # of a folder
 TOPOLOGY = ("template", "faces", "lip_pairs", "lips", "upper_face")  # tensors of a face, under topology/
 
 
@@ -56,12 +55,6 @@ def load_own_talker(path: str | Path, device: str = "cpu") -> Talker:
             f"{path} holds the published network, which runs but is not trained here; choose another."
         )
     return talker
-
-
-def talker_file(path: str | Path) -> Path:
-    """The file of weights that ``path`` is, or that lies in the folder ``path``."""
-    path = Path(path)
-    return path / FILE if path.is_dir() else path
 
 
 def _build(

@@ -15,15 +15,23 @@ import safetensors.numpy
 
 from streamingtalker.errors import UserError
 
+TALKER = "talker.safetensors"  # the file of weights in a folder
+
 
 class CheckpointError(UserError):
     """A tensor file is missing, damaged or of another kind than asked for."""
 
 
-def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def talker_file(path: str | Path) -> Path:
+    """The file of weights that ``path`` is, or that lies in the folder ``path``."""
+    path = Path(path)
+    return path / TALKER if path.is_dir() else path
+
+
+def read_tensors(path: str | Path, kind: str, prefix: str = "") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """All tensors of ``path`` by name and its JSON metadata, which must say it is of this ``kind``.
 
-    Raises CheckpointError where the file is missing, damaged or of another kind.
+    With a ``prefix`` only those whose names begin with it; then the content's checksum is not looked at. Raises CheckpointError where the file is missing, damaged or of another kind.
     """
     path = Path(path)
     if not path.is_file():
@@ -33,11 +41,11 @@ def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], di
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = json.loads((file.metadata() or {}).get("config", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}
     except (safetensors.SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); restore it or download it again.") from error
     stated = metadata.pop("sha256", None)
-    if stated is not None and stated != _sha256(tensors, metadata):
+    if not prefix and stated is not None and stated != _sha256(tensors, metadata):
         raise CheckpointError(f"{path} is damaged (its checksum is wrong); restore it or download it again.")
     if metadata.get("kind") != kind:
         raise CheckpointError(f"{path} is a {metadata.get('kind', 'foreign')!r} file where a {kind!r} file is needed.")

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamingtalker.checkpoint import FILE, save_talker
+from streamingtalker.checkpoint import save_talker
 from streamingtalker.convert.files import PublishedFiles, convert
 from streamingtalker.errors import UserError
 from streamingtalker.places import make_place
+from streamingtalker.tensor_file import TALKER
 
 DESCRIPTION = "Make the files published with the paper into a checkpoint that this project runs."
 RELEASED = """\
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     arguments = _arguments(argv)
     chosen = {name: value for name, value in vars(arguments).items() if name not in ("kind", "out")}
-    files, out = PublishedFiles(**chosen), arguments.out / FILE
+    files, out = PublishedFiles(**chosen), arguments.out / TALKER
     try:
         make_place(out, "The talker")
         result = convert(files)
