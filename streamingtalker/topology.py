@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamingtalker.errors import UserError
-from streamingtalker.tensor_file import CheckpointError, read_tensors
+from streamingtalker.tensor_file import CheckpointError, read_tensors, talker_file
 
 AVATARS = Path(__file__).resolve().parent.parent / "assets" / "avatars"
 DEFAULT_AVATAR = AVATARS / "maya.safetensors"
@@ -90,6 +90,13 @@ def load_topology(path: str | Path = DEFAULT_AVATAR) -> Topology:
     tensors, metadata = read_tensors(path, kind="avatar")
     with _complete(path):
         return _topology(tensors, metadata)
+
+
+def load_talking_mesh(path: str | Path) -> tuple[Topology, dict[str, Any]]:
+    """The mesh in a talker's file or folder, and what the file says of itself. Raises CheckpointError."""
+    tensors, metadata = read_tensors(talker_file(path), kind="talker", prefix="topology/")
+    with _complete(path):
+        return _topology(tensors, metadata), metadata
 
 
 @contextlib.contextmanager
