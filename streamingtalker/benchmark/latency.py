@@ -1,0 +1,189 @@
+"""``python -m streamingtalker.bench latency``: time to the first frame and per frame over 3 to 27 s of sound."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress, TimeRemainingColumn
+
+from streamingtalker.audio import RATE, Resampler, load_audio
+from streamingtalker.benchmark.timing import (
+    Summary,
+    components,
+    cut,
+    slope,
+    sound_needed,
+    streaming,
+    sweep,
+    whole_clip,
+)
+from streamingtalker.checkpoint import load_talker
+from streamingtalker.errors import UserError
+from streamingtalker.generate import DEFAULT_WEIGHTS
+from streamingtalker.places import make_place
+from streamingtalker.streamer import FaceModel
+
+LENGTHS = (3, 6, 9, 12, 15, 18, 21, 24, 27)  # seconds, as in the paper
+SPEECH = Path(__file__).resolve().parents[2] / "assets" / "questions"
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m streamingtalker.bench latency",
+        description="Measure the time to the first frame and per frame for sounds of different lengths.",
+    )
+    parser.add_argument("--checkpoint", type=Path, default=DEFAULT_WEIGHTS, help="a model (default: ours)")
+    parser.add_argument("--speech", type=Path, nargs="+", help="recordings to speak (default: bundled questions)")
+    parser.add_argument("--lengths", type=float, nargs="+", default=LENGTHS, help="seconds of sound", metavar="S")
+    parser.add_argument("--runs", type=int, default=7, help="of each length (default: 7)")
+    parser.add_argument("--threads", type=int, help="of PyTorch (default: as many as it likes)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
+    parser.add_argument("--json", type=Path, help="where the figures go", metavar="OUT.json")
+    parser.add_argument("--figure", type=Path, help="where the drawing goes", metavar="OUT.png")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line. Gives the exit status."""
+    arguments = _arguments(argv)
+    try:
+        for path, what in ((arguments.json, "The report"), (arguments.figure, "The figure")):
+            if path:
+                make_place(path, what)
+        if arguments.threads:
+            torch.set_num_threads(arguments.threads)
+        speech = _speech(arguments.speech or sorted(SPEECH.glob("*.wav")))
+        model = load_talker(arguments.checkpoint, arguments.device)
+        document = _measure(model, speech, arguments.lengths, arguments.runs, arguments.device)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+        if arguments.figure:
+            draw(arguments.figure, document)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(tables(document))
+    return 0
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def tables(document: Mapping[str, Any]) -> str:
+    """Two Markdown tables: lengths, and components."""
+    lines = [
+        "| contender | sound (s) | first frame (ms) | p95 | per frame (ms) | p95 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, result in document["contenders"].items():
+        for row in result["lengths"]:
+            cells = (row[key] for key in ("first_median", "first_p95", "per_frame_median", "per_frame_p95"))
+            lines.append(f"| {name} | {row['seconds']:g} | {' | '.join(f'{cell:.2f}' for cell in cells)} |")
+    lines += ["", "| contender | change of the first frame over these lengths, work | per frame |", "|---|---:|---:|"]
+    for name, result in document["contenders"].items():
+        change = result["change"]
+        lines.append(f"| {name} | {100 * change['first']:+.1f} % | {100 * change['per_frame']:+.1f} % |")
+    lines += ["", "| component | ms a frame |", "|---|---:|"]
+    lines += [f"| {name} | {value:.3f} |" for name, value in document["components_ms_per_frame"].items()]
+    total = sum(document["components_ms_per_frame"].values())
+    lines += [f"| all | {total:.3f} |", "", f"The first frame needs {document['sound_needed_s']:.1f} s of sound."]
+    return "\n".join(lines)
+
+
+def draw(path: Path, document: Mapping[str, Any]) -> None:
+    """The figure: both latencies against the length of the sound. Raises UserError without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("matplotlib is not installed; run pip install 'streamingtalker[research]'.") from error
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, key, title in zip(
+        panels, ("first", "per_frame"), ("Time to the first frame", "Time per frame"), strict=True
+    ):
+        for name, result in document["contenders"].items():
+            rows = result["lengths"]
+            panel.plot([r["seconds"] for r in rows], [r[f"{key}_median"] for r in rows], marker="o", label=name)
+            panel.fill_between(
+                [r["seconds"] for r in rows],
+                [r[f"{key}_median"] for r in rows],
+                [r[f"{key}_p95"] for r in rows],
+                alpha=0.15,
+            )
+        panel.set(
+            title=title, xlabel="length of the sound (s)", ylabel="ms", yscale="log" if key == "first" else "linear"
+        )
+        panel.grid(alpha=0.3)
+    panels[1].set_ylim(bottom=0)
+    panels[0].legend(fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+def _measure(model: FaceModel, speech: np.ndarray, lengths: Sequence[float], runs: int, device: str) -> dict[str, Any]:
+    contenders = [streaming(model), whole_clip(model)]
+    about = machine(device)
+    with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn()) as bar:
+        task = bar.add_task("runs", total=len(contenders) * len(lengths) * runs)
+        results = sweep(contenders, speech, lengths, runs, progress=lambda: bar.advance(task))
+    return {
+        "machine": about,
+        "fps": model.dims.fps,
+        "piece_s": 0.1,
+        "runs": runs,
+        "warm_up_runs": 1,
+        "sound_needed_s": sound_needed(model, cut(speech, 5)),
+        "contenders": {name: _contender(rows, device) for name, rows in results.items()},
+        "components_ms_per_frame": _components(model, cut(speech, max(lengths)), runs),
+    }
+
+
+def _contender(rows: Sequence[Summary], device: str) -> dict[str, Any]:
+    """Changes are of the work, or on a graphics card of the medians: there the processor only waits."""
+    measure = "work" if device == "cpu" else "median"
+    changes = {key: slope(rows, f"{key}_{measure}") for key in ("first", "per_frame")}
+    return {"lengths": [asdict(row) for row in rows], "change": changes}
+
+
+def _components(model: FaceModel, pcm: np.ndarray, runs: int) -> dict[str, float]:
+    """The median of several streams."""
+    rows = [components(model, pcm) for _ in range(max(runs // 2, 1))]
+    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
+
+
+def _speech(paths: Sequence[Path]) -> np.ndarray:
+    pieces = []
+    for path in paths:
+        pcm, rate = load_audio(path)
+        resampler = Resampler(rate, RATE)
+        pieces += [resampler.feed(pcm), resampler.finish()]
+    return np.concatenate(pieces)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
