@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from streamingtalker import evaluate, metrics
 from streamingtalker.checkpoint import save_talker
 from streamingtalker.data.dataset import Clip
-from streamingtalker.evaluation import articulation, measures, recording, report, testset
+from streamingtalker.evaluation import articulation, measures, moods, recording, report, testset
 from streamingtalker.evaluation.freerun import Take, free_run
 from streamingtalker.evaluation.measures import KEYS, MEASURES, SEEN, UNSEEN, Measure, measure_clip, ratios, reached
 from streamingtalker.evaluation.mouth import Motion, Mouth, Thresholds
@@ -271,6 +272,8 @@ def test_the_command_measures_all_contenders_and_writes_its_report(tiny_world, c
     assert document["tables"]["MLP head"][UNSEEN]["lip_error"]["interval"] > 0
     assert document["tables"]["regression"][UNSEEN]["lip_error"]["interval"] == 0
     assert set(document["drift"]) == {SEEN, UNSEEN} and set(document["quiet"]) == set(testset.SOUNDS)
+    assert set(document["moods"]) == {"neutral", "happy", "sad"}
+    assert all(0 <= row["recognised"] <= 1 for row in document["moods"].values())
     assert document["new_voices"] == ["new"] and document["sentences"] == {"old": 2, "new": 2}
     written = (tiny_world / "out" / "a.md").read_text("utf-8")
     assert written.strip() in printed and written.strip() == report.markdown(document)
@@ -334,6 +337,22 @@ def test_moods_reach_a_talker_that_knows_them(tiny_world):
     talker = tiny_talker(moods=dims.moods)
     example = testset.load_examples(corpus, tiny_rig(), talker, corpus.split("test")[:1])[0]
     assert example.moods[0].tolist() == [0, 0] and example.moods[-1, 0] > 0 and not example.moods[:, 1].any()
+
+
+def test_mean_faces_and_the_nearest_mood():
+    def sentence(offsets):
+        return testset.Sentence(None, SEEN, (), np.array(offsets, float).reshape(-1, 1, 3), None)
+
+    def example(intensities):
+        return SimpleNamespace(moods=torch.tensor(intensities))
+
+    spoken = [sentence([(0, 0, 0), (2, 0, 0), (9, 9, 9)]), sentence([(4, 0, 0), (0, 8, 0)])]
+    heard = [example([[0.0, 0], [0.9, 0], [0.3, 0]]), example([[0.8, 0], [0, 0.7]])]
+    centres = moods.mean_faces(["happy", "sad"], heard, spoken)
+    np.testing.assert_allclose(centres["happy"], [(3, 0, 0)])
+    np.testing.assert_allclose(centres["neutral"], [(0, 0, 0)])
+    assert moods.nearest(np.array([(2.0, 0, 0)]), centres) == "happy"
+    assert moods.nearest(np.array([(0.0, 5, 0)]), centres) == "sad"
 
 
 def test_a_damaged_baseline_is_named(tiny_world):

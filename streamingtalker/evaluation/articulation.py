@@ -27,7 +27,7 @@ from streamingtalker import metrics
 from streamingtalker.checkpoint import load_own_talker
 from streamingtalker.data.dataset import Corpus, Example
 from streamingtalker.errors import UserError
-from streamingtalker.evaluation import recording, report, testset
+from streamingtalker.evaluation import moods, recording, report, testset
 from streamingtalker.evaluation.freerun import Take, free_run
 from streamingtalker.evaluation.measures import MEASURES, SEEN, UNSEEN, measure_clip, ratios
 from streamingtalker.evaluation.mouth import Motion, Mouth, Thresholds
@@ -54,8 +54,12 @@ class Contender:
     """Something that moves a face to sentences as it hears them."""
 
     examples: list[Example]  # the test sentences
-    draw: Callable[[Sequence[Take], Done], list[Tensor]]  # takes → coefficients [T, K] of each
+    drawn: Callable[[Sequence[Take], Done], list[Tensor]]  # takes → coefficients [T, K] of each
     view: Viewer
+
+    def draw(self, takes: Sequence[Take], done: Done = lambda takes: None) -> list[Tensor]:
+        """Coefficients [T, K] of each take."""
+        return self.drawn(takes, done)
 
     def motions(self, takes: Sequence[Take], done: Done = lambda takes: None) -> list[Motion]:
         """The motion of each take."""
@@ -93,6 +97,8 @@ class Bench:
         table[STILL] = self.table([still(self.sentences, self.mouth)])
         table[TARGET] = self.table([[each.target for each in self.sentences]])
         measured = {"tables": table, "drift": self.drift(talker, main), "quiet": self.quiet(talker, main)}
+        if talker.dims.moods:
+            measured["moods"] = moods.measure(main, talker.dims.moods, main.examples, self.sentences, self.limits)
         return measured | self.circumstances(talker) | {"seconds": round(time.monotonic() - began)}
 
     def talker(self, talker: Talker) -> Contender:

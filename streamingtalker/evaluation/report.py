@@ -14,7 +14,9 @@ def markdown(document: dict[str, Any]) -> str:
     """The whole report."""
     sections = [_head(document)]
     sections += [_group(document, group) for group in GROUPS if group in _main(document)]
-    sections += [_voices(document), _drift(document), _quiet(document), _method(document)]
+    sections += [_voices(document), _drift(document), _quiet(document)]
+    sections += [_moods(document)] if "moods" in document else []
+    sections += [_method(document)]
     return "\n\n".join(sections)
 
 
@@ -107,6 +109,25 @@ def _quiet(document: dict[str, Any]) -> str:
             marks = [PASSED if table[key] < SHUT else FAILED for table in document["quiet"].values()]
             cells = [f"{cell} {mark}" for cell, mark in zip(cells, marks, strict=True)]
         lines.append(_row([title, *cells]))
+    return "\n".join(lines)
+
+
+def _moods(document: dict[str, Any]) -> str:
+    kept = {measure.key: measure for measure in MEASURES}
+    rows = document["moods"]
+    shown = [key for key in next(iter(rows.values())) if key in kept]
+    lines = [
+        "## Moods",
+        "",
+        "Test sentences spoken all along in each mood at full intensity. *Recognised*: their mean face is nearer to",
+        "the targets' mean face in that mood than to those in others.",
+        "",
+        _row(["", "recognised", *(kept[key].title for key in shown)]),
+        _row(["---"] * (2 + len(shown))),
+    ]
+    for mood, values in rows.items():
+        cells = [kept[key].write(_number(values[key])) for key in shown]
+        lines.append(_row([mood, f"{100 * values['recognised']:.0f} %", *cells]))
     return "\n".join(lines)
 
 

@@ -29,10 +29,13 @@ class Viewer:
         synthesis = basis.synthesis.cpu().unflatten(1, (-1, 3))[:, mouth.watched]
         return cls(mouth, mean, synthesis.flatten(1))
 
+    def offsets(self, coefficients: Tensor) -> np.ndarray:
+        """Offsets [T, W, 3] in metres of the watched vertices."""
+        return ((coefficients @ self.synthesis).unflatten(1, (-1, 3)) + self.mean).numpy()
+
     def __call__(self, coefficients: Tensor) -> Motion:
         """The motion of coefficients [T, K]."""
-        offsets = (coefficients @ self.synthesis).unflatten(1, (-1, 3)) + self.mean
-        return self.mouth.observe(offsets.numpy())
+        return self.mouth.observe(self.offsets(coefficients))
 
 
 @dataclass(frozen=True)
