@@ -238,17 +238,44 @@ def _style(example: Example, styles: int) -> Tensor:
     return torch.cat([identity, example.moods], dim=1)
 
 
-def batches(examples: list[Example], styles: int, frames: int, seed: int) -> Iterator[Batch]:
+class Batches(Iterator[Batch]):
     """Endless shuffled batches of about ``frames`` frames, of clips of similar length."""
-    random = np.random.default_rng(seed)
-    while True:
-        lengths = np.array([len(example.coefficients) for example in examples])
-        order = np.argsort(lengths + random.uniform(0, 30, len(lengths)))
-        groups: list[list[int]] = [[]]
-        for index in order:
-            if groups[-1] and (len(groups[-1]) + 1) * lengths[index] > frames:
-                groups.append([])
-            groups[-1].append(int(index))
-        random.shuffle(groups)
-        for group in groups:
-            yield collate([examples[index] for index in group], styles)
+
+    def __init__(self, examples: list[Example], styles: int, frames: int, seed: int) -> None:
+        self._examples = examples
+        self._styles = styles
+        self._frames = frames
+        self._groups = self._shuffled(np.random.default_rng(seed))
+        self._others = 0  # batches of other processes between two of ours
+
+    def begin(self, done: int, rank: int = 0, count: int = 1) -> None:
+        """Go on after ``done`` batches, as process ``rank`` of ``count`` that take turns."""
+        self._skip(done * count + rank)
+        self._others = count - 1
+
+    def __next__(self) -> Batch:
+        group = next(self._groups)
+        self._skip(self._others)
+        return collate([self._examples[index] for index in group], self._styles)
+
+    def _skip(self, count: int) -> None:
+        for _ in range(count):
+            next(self._groups)
+
+    def _shuffled(self, random: np.random.Generator) -> Iterator[list[int]]:
+        """Indices of the clips of each batch."""
+        lengths = np.array([len(example.coefficients) for example in self._examples])
+        while True:
+            order = np.argsort(lengths + random.uniform(0, 30, len(lengths)))
+            groups: list[list[int]] = [[]]
+            for index in order:
+                if groups[-1] and (len(groups[-1]) + 1) * lengths[index] > self._frames:
+                    groups.append([])
+                groups[-1].append(int(index))
+            random.shuffle(groups)
+            yield from groups
+
+
+def batches(examples: list[Example], styles: int, frames: int, seed: int) -> Batches:
+    """See ``Batches``."""
+    return Batches(examples, styles, frames, seed)

@@ -16,7 +16,9 @@ from streamingtalker.data.dataset import Batch, Example, batches
 from streamingtalker.data.phones import INVENTORY
 from streamingtalker.losses import MotionLoss, MotionLosses, latent_loss, phone_loss, quantisation_loss
 from streamingtalker.talker import Talker
+from streamingtalker.training.journal import StageJournal
 from streamingtalker.training.loop import Budget, LoopOptions, fit
+from streamingtalker.training.machines import ALONE, Machines
 from streamingtalker.vqvae import Quantiser, VqVae
 
 
@@ -58,20 +60,31 @@ class Recipe:
 OWN_ROWS = 0.6  # of a step's clips that have their own past, if any have
 
 
-class CodeKeeper:
+class CodeKeeper(nn.Module):
     """Begins a codebook from data and replaces the codes nobody uses."""
 
-    def __init__(self, quantiser: Quantiser) -> None:
-        self.quantiser = quantiser
-        self.usage = torch.ones(quantiser.codebook.shape[:2], device=quantiser.codebook.device)
-        self.begun = False
+    usage: Tensor
+    begun: Tensor
+
+    def __init__(self, quantiser: Quantiser, machines: Machines = ALONE) -> None:
+        super().__init__()
+        self._quantiser = [quantiser]  # a list, so that the codebook is not counted twice
+        self._machines = machines
+        book = quantiser.codebook
+        self.register_buffer("usage", torch.ones(book.shape[:2], device=book.device))
+        self.register_buffer("begun", torch.zeros((), dtype=torch.bool, device=book.device))
+
+    @property
+    def quantiser(self) -> Quantiser:
+        """Whose codebook it is."""
+        return self._quantiser[0]
 
     @torch.no_grad()
     def observe(self, split: Tensor, spent: float) -> None:
         """See the encoder's outputs [n, H, C] of a step."""
         pools = self._pools(split)
         if not self.begun:
-            self.begun = True
+            self.begun.fill_(True)
             for book, pool in zip(self.quantiser.codebook, pools, strict=True):
                 book.copy_(cluster(pool, len(book)))
         indices = self._indices(split)
@@ -82,6 +95,7 @@ class CodeKeeper:
             if len(dead) and spent < 0.8:
                 self.quantiser.codebook[book, dead] = pool[torch.randint(len(pool), (len(dead),))]
                 self.usage[book, dead] = 1.0
+        self.quantiser.codebook.copy_(self._machines.same(self.quantiser.codebook.detach()))
 
     def _pools(self, split: Tensor) -> list[Tensor]:
         shared = len(self.quantiser.codebook) == 1
@@ -111,11 +125,12 @@ def train_vqvae(
     recipe: Recipe,
     seed: int,
     bar: Progress,
+    journal: StageJournal | None = None,
 ) -> int:
     """Stage 1, eq. 7: L_rec + L_quant, with vertices weighted as in ``MotionLoss``."""
     vqvae = talker.vqvae
     loss = MotionLoss(vqvae.basis, talker.topology).to(talker.start.device)
-    keeper = CodeKeeper(vqvae.quantiser)
+    keeper = CodeKeeper(vqvae.quantiser, journal.machines if journal else ALONE)
 
     def objective(batch: Batch, spent: float) -> dict[str, Tensor]:
         latents = vqvae.encoder(batch.coefficients)
@@ -130,10 +145,16 @@ def train_vqvae(
         return recipe.weights.motion(losses) | terms
 
     data = batches(examples, talker.dims.styles, recipe.frames, seed)
-    steps = fit(vqvae, [_group(vqvae)], objective, data, budget, options, bar, "stage 1: VQ-VAE")
-    normalise_latents(vqvae, examples)
-    talker.start.copy_(vqvae.still())
+    both = nn.ModuleDict({"vqvae": vqvae, "keeper": keeper})
+    steps = fit(both, [_group(vqvae)], objective, data, budget, options, bar, "stage 1: VQ-VAE", journal)
+    settle_latents(talker, examples)
     return steps
+
+
+def settle_latents(talker: Talker, examples: list[Example]) -> None:
+    """After stage 1: the latents' mean and scale, and the latent of a face at rest."""
+    normalise_latents(talker.vqvae, examples)
+    talker.start.copy_(talker.vqvae.still())
 
 
 @torch.no_grad()
@@ -182,6 +203,7 @@ def train_regression(
     recipe: Recipe,
     seed: int,
     bar: Progress,
+    journal: StageJournal | None = None,
 ) -> Regression:
     """Pretrain the talker's audio encoder in place; gives the baseline that holds it."""
     regression = Regression(talker.dims, talker.audio).to(talker.start.device)
@@ -194,13 +216,13 @@ def train_regression(
         return losses | {"phone": recipe.weights.phone * phone_loss(phones, batch.phones, batch.mask)}
 
     data = batches(examples, talker.dims.styles, recipe.frames, seed)
-    fit(regression, [_group(regression)], objective, data, budget, options, bar, "audio encoder")
+    fit(regression, [_group(regression)], objective, data, budget, options, bar, "audio encoder", journal)
     return regression
 
 
 def train_talker(
     talker: Talker, phones: nn.Linear, examples: list[Example], budget: Budget, options: LoopOptions, recipe: Recipe,
-    seed: int, bar: Progress,
+    seed: int, bar: Progress, journal: StageJournal | None = None,
 ) -> int:  # fmt: skip
     """Stage 2, eq. 13: L_latent + L_vert + L_vel, with the auxiliary terms. ``phones`` reads the encoder's phones."""
     talker.vqvae.requires_grad_(False)
@@ -223,7 +245,7 @@ def train_talker(
 
     data = batches(with_latents(talker.vqvae, examples), talker.dims.styles, recipe.frames, seed)
     groups = [_group(talker.audio, recipe.encoder_rate), _group(talker.predictor), _group(talker.head), _group(phones)]
-    steps = fit(joint, groups, objective, data, budget, options, bar, "stage 2: predictor and head")
+    steps = fit(joint, groups, objective, data, budget, options, bar, "stage 2: predictor and head", journal)
     talker.vqvae.requires_grad_(True)
     return steps
 
