@@ -31,7 +31,8 @@ def talker_file(path: str | Path) -> Path:
 def read_tensors(path: str | Path, kind: str, prefix: str = "") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """All tensors of ``path`` by name and its JSON metadata, which must say it is of this ``kind``.
 
-    With a ``prefix`` only those whose names begin with it; then the content's checksum is not looked at. Raises CheckpointError where the file is missing, damaged or of another kind.
+    With a ``prefix`` only those whose names begin with it; then the content's checksum is not looked at. Raises
+    CheckpointError where the file is missing, damaged or of another kind.
     """
     path = Path(path)
     if not path.is_file():
@@ -41,7 +42,8 @@ def read_tensors(path: str | Path, kind: str, prefix: str = "") -> tuple[dict[st
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = json.loads((file.metadata() or {}).get("config", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); restore it or download it again.") from error
     stated = metadata.pop("sha256", None)
