@@ -1,0 +1,72 @@
+"""The face on the screen: an avatar, or, for weights that bring a mesh of their own, that mesh in clay."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sparse
+
+from demo.avatar import Avatar, Part, load_avatar
+from demo.life import Landmarks
+from demo.settings import Settings
+from streamingtalker.topology import Rig, Topology, load_talking_mesh
+
+FPS = 30.0  # of the weights that are made for our avatars
+CLAY, EYES = (196, 170, 152, 255), (232, 230, 226, 255)  # sRGB and alpha
+EYE_LEVEL = (0.25, 0.5)  # where eyes are to be looked for, as share of the way from the mouth to the top
+
+
+@dataclass(frozen=True)
+class ShownFace:
+    """What is drawn, what of it can live, and how often it moves."""
+
+    avatar: Avatar
+    landmarks: Landmarks
+    fps: float
+
+
+def shown_face(settings: Settings, avatar: Path) -> ShownFace:
+    """The face to show: of the local weights, if they bring one and no other is asked for, else the ``avatar``.
+
+    Raises CheckpointError.
+    """
+    if settings.server is None and settings.avatar is None:
+        topology, metadata = load_talking_mesh(settings.talker)
+        if metadata.get("network") == "released":
+            return bare_face(topology, float(metadata["dims"]["fps"]))
+    shown = load_avatar(avatar)
+    return ShownFace(shown, Landmarks.of_rig(shown.rig), FPS)
+
+
+def bare_face(topology: Topology, fps: float) -> ShownFace:
+    """A mesh without shapes, colours and hair. It turns its head; where it has eyeballs, it looks and blinks."""
+    topology = _with_upper_face(topology)
+    landmarks = Landmarks.of_topology(topology)
+    eyes = [eye.members for eye in landmarks.eyes] or [np.zeros(0, np.int64)] * 2
+    rig = Rig(topology, (), np.zeros((0, *topology.template.shape), np.float32), (eyes[0], eyes[1]), _pivots(landmarks))
+    count = topology.vertex_count
+    colors = np.tile(np.array(CLAY, np.uint8), (count, 1))
+    colors[np.concatenate(eyes)] = EYES
+    part = Part("skin", (0, len(topology.faces)), (0, count), roughness=0.75, double_sided=True)
+    same = sparse.identity(count, np.float32, format="csr")
+    return ShownFace(Avatar(rig, topology.faces, colors, (part,), weights=same), landmarks, fps)
+
+
+def _with_upper_face(topology: Topology) -> Topology:
+    """Where no regions came with the weights: the vertices at about the height of the eyes."""
+    if len(topology.upper_face):
+        return topology
+    height = topology.template[:, 1]
+    mouth = height[topology.lips].mean()
+    share = (height - mouth) / (height.max() - mouth)
+    return replace(topology, upper_face=np.flatnonzero((share > EYE_LEVEL[0]) & (share < EYE_LEVEL[1])))
+
+
+def _pivots(landmarks: Landmarks) -> np.ndarray:
+    """Centres of the eyeballs, or where they would be."""
+    if landmarks.eyes:
+        return np.stack([eye.pivot for eye in landmarks.eyes])
+    topology = landmarks.topology
+    level = topology.template[topology.upper_face].mean(axis=0)
+    aside = np.array([0.5 * landmarks.unit, 0.0, 0.0])
+    return np.stack([level + aside, level - aside]).astype(np.float32)
