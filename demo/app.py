@@ -5,12 +5,12 @@ import logging
 import sys
 import time
 
-from demo.avatar import load_avatar
+from demo.bare import shown_face
 from demo.client_thread import ClientThread, Shared
 from demo.devices import list_devices
 from demo.frame_queue import FrameQueue
 from demo.interruption import Interrupted, Interruption, interruptible
-from demo.life import Landmarks, Life
+from demo.life import Life
 from demo.look import camera_pose
 from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker, Speaker
 from demo.preflight import avatar_file, check
@@ -27,7 +27,6 @@ from streamingtalker.errors import UserError
 log = logging.getLogger(__name__)
 
 _QUEUED_SECONDS = 4.0  # of face waiting until it is due; beyond that the server waits
-_FPS = 30
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,26 +81,27 @@ def _hold(
     """Open everything on ``stack`` and draw until the session is over."""
     server = _server(settings)
     stack.enter_context(server)
-    avatar = load_avatar(avatar_file(settings.avatar))
+    face = shown_face(settings, avatar_file(settings))
+    avatar = face.avatar
     canvas = _canvas(settings)
     renderer = Renderer(avatar, canvas)
     stack.callback(renderer.close)
     speaker: Speaker = SimulatedSpeaker() if settings.headless else SoundDeviceSpeaker(settings.output_device)
     playback = Playback(speaker, offset_ms=settings.av_offset_ms)
-    frames = FrameQueue(int(_QUEUED_SECONDS * _FPS))
+    frames = FrameQueue(int(_QUEUED_SECONDS * face.fps))
     recorder = None
     interruption.check()
     if settings.headless:
         server.wait()  # nobody watches meanwhile, and the film begins when something happens
     if settings.record:
-        recorder = stack.enter_context(Recorder(settings.record, canvas.size, speaker.rate))
+        recorder = stack.enter_context(Recorder(settings.record, canvas.size, speaker.rate, round(face.fps)))
         playback.on_played = recorder.audio
-    life = Life(Landmarks.of_rig(avatar.rig), settings.seed, viewer=camera_pose(avatar)[:3, 3])
-    stage = Stage(renderer, life, playback.clock, frames, _FPS, recorder=recorder)
+    life = Life(face.landmarks, settings.seed, viewer=camera_pose(avatar)[:3, 3])
+    stage = Stage(renderer, life, playback.clock, frames, face.fps, recorder=recorder)
     stage.step()  # shaders compile now, and the film begins with a face
     playback.open()
     stack.callback(playback.close)
-    shared = Shared(playback, frames, stage.meter, len(avatar.template), _FPS)
+    shared = Shared(playback, frames, stage.meter, len(avatar.template), avatar.topology.mesh, face.fps)
     client = ClientThread(settings, shared, trace, server.wait, started)
     speaker.on_lost = client.fail
     stack.callback(client.stop)

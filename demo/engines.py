@@ -18,6 +18,7 @@ from demo.persona import Persona, load_persona
 from demo.settings import Settings
 from demo.speech_text import speakable
 from demo.voices import Notify, Voice, open_voice
+from streamingtalker.mood import Mood
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,6 +34,8 @@ class Face:
     talker: str  # which weights
     device: str
     new_streamer: Callable[[], Streamer]
+    mesh: str = ""  # Topology.mesh
+    moods: tuple[str, ...] = ()  # that it has learnt to show
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Engines:
     face: Face
     persona: Persona
     lang: str = "en"
+    mood: Mood | None = None  # in which everything is said, whatever it is
 
     def names(self) -> dict[str, str]:
         """What was chosen, for the trace."""
@@ -67,7 +71,7 @@ async def load_engines(settings: Settings, notify: Notify) -> Engines:
         asyncio.to_thread(_timed, "face model", lambda: load_face(settings)),
         asyncio.to_thread(_timed, "text tables", lambda: speakable(persona.greeting, settings.lang)),
     )
-    return Engines(llm, voice, face, persona, settings.lang)
+    return Engines(llm, voice, face, persona, settings.lang, settings.mood)
 
 
 async def _load_llm(settings: Settings, persona: Persona, notify: Notify) -> LanguageModel:
@@ -99,6 +103,8 @@ def load_face(settings: Settings) -> Face:
         talker=settings.talker.stem,
         device=device,
         new_streamer=lambda: FaceStreamer(talker, seed=settings.seed),
+        mesh=talker.topology.mesh,
+        moods=tuple(talker.dims.moods),
     )
 
 
