@@ -94,6 +94,7 @@ def load_face(settings: Settings) -> Face:
     torch.set_num_threads(settings.threads)
     device = best_device() if settings.device == "auto" else settings.device
     talker = load_talker(settings.talker, device)
+    talker.audio.hear_live()
     streamer = FaceStreamer(talker, seed=settings.seed)
     streamer.feed(np.zeros(8_000, np.float32))
     return Face(
