@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from streamingtalker.audio import RATE, Resampler
+from streamingtalker.mood import Mood
 
 
 class Streamer(Protocol):
@@ -30,7 +31,11 @@ class Streamer(Protocol):
         ...
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget everything."""
+        """Forget everything but the mood."""
+        ...
+
+    def set_mood(self, mood: Mood) -> None:
+        """Turn to ``mood``, within half a second from the next frame on."""
         ...
 
 
@@ -49,16 +54,32 @@ class Animator:
         self._streamer = streamer
         self._resampler = Resampler(sample_rate, RATE)
         self._next = 0
+        self._mood = Mood()
+        self._heard = False
 
-    def begin(self) -> None:
-        """Start a turn: the face is at rest and nothing has been heard."""
+    def begin(self, mood: Mood = Mood()) -> None:
+        """Start a turn: the face is at rest, in ``mood``, and nothing has been heard."""
+        self._turn_to(mood)
         self._streamer.reset()
         self._resampler.reset()
         self._next = 0
+        self._heard = False
 
-    def feed(self, pcm: np.ndarray) -> list[Frame]:
-        """Take float32 [n] of the turn's sound, give the frames that have become final."""
+    def feed(self, mood: Mood, pcm: np.ndarray) -> list[Frame]:
+        """Take float32 [n] of the turn's sound, said in ``mood``, give the frames that have become final.
+
+        A turn that has not been heard yet begins in the mood; later the face blends into another one.
+        """
+        if mood != self._mood:
+            self._turn_to(mood)
+            if not self._heard:
+                self._streamer.reset()
+        self._heard = True
         return self._numbered(self._streamer.feed(self._resampler.feed(pcm)))
+
+    def _turn_to(self, mood: Mood) -> None:
+        self._mood = mood
+        self._streamer.set_mood(mood)
 
     def finish(self) -> list[Frame]:
         """Give the rest of the turn's frames."""

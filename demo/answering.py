@@ -5,9 +5,11 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
 from demo.llm import LanguageModel, LlmBrokenOffError, LlmError, LlmSlowError, ReplyTooLongError
+from demo.moods import MoodReader, Utterance
 from demo.persona import ChatMessage, Persona
 from demo.sentences import SentenceCutter, ends_in_mid_sentence
 from demo.speech_text import speakable
+from streamingtalker.mood import Mood
 
 log = logging.getLogger(__name__)
 
@@ -19,17 +21,24 @@ Report = Callable[[str], Awaitable[None]]  # takes a sentence for the operator
 
 
 class Answerer:
-    """Makes the sentences of an answer, fit to be spoken."""
+    """Makes the sentences of an answer, fit to be spoken, with the mood of each."""
 
-    def __init__(self, llm: LanguageModel, persona: Persona, lang: str) -> None:
+    def __init__(self, llm: LanguageModel, persona: Persona, lang: str, fixed_mood: Mood | None = None) -> None:
+        """With ``fixed_mood`` everything is said in it, and the face rests in it."""
         self._llm = llm
         self._persona = persona
         self._lang = lang
+        self._fixed_mood = fixed_mood
 
-    def speakable_sentences(self, text: str) -> list[str]:
+    @property
+    def resting_mood(self) -> Mood:
+        """In which nothing in particular is said."""
+        return self._fixed_mood or self._persona.mood or Mood()
+
+    def lines(self, text: str) -> list[Utterance]:
         """The sentences of a whole ``text``."""
         cutter = SentenceCutter()
-        return self._spoken([*cutter.feed(text), *cutter.finish()])
+        return self._spoken([*cutter.feed(text), *cutter.finish()], self._reader())
 
     async def foresee(self, history: Sequence[ChatMessage]) -> None:
         """Use the time until a question after ``history`` comes."""
@@ -37,7 +46,7 @@ class Answerer:
 
     async def answer(
         self, question: str, history: Sequence[ChatMessage], mark: Mark, report: Report
-    ) -> AsyncGenerator[str]:
+    ) -> AsyncGenerator[Utterance]:
         """The sentences of the answer to ``question``, none twice, until the answer is long enough.
 
         Never raises for a failing language model: it reports the failure and says an apology.
@@ -45,68 +54,73 @@ class Answerer:
         question = " ".join(question[: 2 * QUESTION_CHARACTERS].split())[:QUESTION_CHARACTERS]
         said: set[str] = set()
         length = whole = 0
-        async with contextlib.aclosing(self._with_apology(question, history, mark, report)) as sentences:
-            async for sentence in sentences:
-                if sentence.casefold() not in said:
+        async with contextlib.aclosing(self._with_apology(question, history, mark, report)) as lines:
+            async for line in lines:
+                if line.text.casefold() not in said:
                     mark("llm_first_sentence")
-                    yield sentence
-                said.add(sentence.casefold())
-                length += len(sentence)
-                whole += not ends_in_mid_sentence(sentence)
+                    yield line
+                said.add(line.text.casefold())
+                length += len(line.text)
+                whole += not ends_in_mid_sentence(line.text)
                 if length >= REPLY_CHARACTERS or whole >= self._persona.longest_answer:
                     return
 
     async def _with_apology(
         self, question: str, history: Sequence[ChatMessage], mark: Mark, report: Report
-    ) -> AsyncGenerator[str]:
-        phrases, begun = self._persona.phrases, False
+    ) -> AsyncGenerator[Utterance]:
+        phrases, begun, reader = self._persona.phrases, False, self._reader()
         try:
-            async with contextlib.aclosing(self._think(question, history, mark)) as sentences:
-                async for sentence in sentences:
-                    yield sentence
+            async with contextlib.aclosing(self._think(question, history, mark)) as lines:
+                async for line in lines:
+                    yield line
                     begun = True
             if not begun:
-                yield phrases.empty
+                yield reader.read(phrases.empty)
         except LlmError as error:
             log.info("%s", error)  # no louder: the operator of the client hears it from there
             await report(str(error))
             if begun:
-                yield phrases.broken_off
+                yield reader.read(phrases.broken_off)
             else:
-                yield phrases.slow if isinstance(error, LlmSlowError) else phrases.unreachable
+                yield reader.read(phrases.slow if isinstance(error, LlmSlowError) else phrases.unreachable)
 
-    async def _think(self, question: str, history: Sequence[ChatMessage], mark: Mark) -> AsyncGenerator[str]:
+    async def _think(self, question: str, history: Sequence[ChatMessage], mark: Mark) -> AsyncGenerator[Utterance]:
         written = self._persona.written_answer(question)
         if written is None:
             messages = [*self._persona.opening(), *history, {"role": "user", "content": question}]
             deltas = self._llm.stream(messages)
         else:
-            deltas = _once(written)
+            deltas = _once(written.answer)
         async with contextlib.aclosing(deltas):
-            async for sentence in self._cut(deltas, mark):
-                yield sentence
+            async for line in self._cut(deltas, mark, None if written is None else written.mood):
+                yield line
 
-    async def _cut(self, deltas: AsyncIterator[str], mark: Mark) -> AsyncIterator[str]:
+    async def _cut(self, deltas: AsyncIterator[str], mark: Mark, named: Mood | None) -> AsyncIterator[Utterance]:
         """The sentences in ``deltas``, also when they break off; of an answer cut for its length only whole ones."""
-        cutter, begun, broken = SentenceCutter(), False, None
+        cutter, reader, begun, broken = SentenceCutter(), self._reader(), False, None
         try:
             async for delta in deltas:
                 mark("llm_first_token")
-                for sentence in self._spoken(cutter.feed(delta)):
-                    yield sentence
+                for line in self._spoken(cutter.feed(delta), reader, named):
+                    yield line
                     begun = True
         except ReplyTooLongError:
             if begun:
                 return
         except LlmBrokenOffError as error:
             broken = error
-        for sentence in self._spoken(cutter.finish()):
-            yield sentence
+        for line in self._spoken(cutter.finish(), reader, named):
+            yield line
         if broken:
             raise broken
 
-    def _spoken(self, sentences: list[str]) -> list[str]:
-        return [spoken for sentence in sentences if (spoken := speakable(sentence, self._lang))]
+    def _spoken(self, sentences: list[str], reader: MoodReader, named: Mood | None = None) -> list[Utterance]:
+        """Fit for the voice, which emoji are not, but they tell the mood."""
+        lines = [reader.read(sentence, named) for sentence in sentences]
+        return [Utterance(spoken, line.mood) for line in lines if (spoken := speakable(line.text, self._lang))]
+
+    def _reader(self) -> MoodReader:
+        return MoodReader(self.resting_mood, self._fixed_mood)
 
 
 async def _once(text: str) -> AsyncGenerator[str]:

@@ -81,7 +81,7 @@ def _hold(
     """Open everything on ``stack`` and draw until the session is over."""
     server = _server(settings)
     stack.enter_context(server)
-    face = shown_face(settings, avatar_file(settings.avatar))
+    face = shown_face(settings, avatar_file(settings))
     avatar = face.avatar
     canvas = _canvas(settings)
     renderer = Renderer(avatar, canvas)
@@ -101,7 +101,7 @@ def _hold(
     stage.step()  # shaders compile now, and the film begins with a face
     playback.open()
     stack.callback(playback.close)
-    shared = Shared(playback, frames, stage.meter, len(avatar.template), face.fps)
+    shared = Shared(playback, frames, stage.meter, len(avatar.template), avatar.topology.mesh, face.fps)
     client = ClientThread(settings, shared, trace, server.wait, started)
     speaker.on_lost = client.fail
     stack.callback(client.stop)

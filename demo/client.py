@@ -35,6 +35,7 @@ from demo.openings import Opening, Phrase, Question, Speech
 from demo.playback import Playback
 from demo.trace import TurnTrace
 from streamingtalker.errors import UserError
+from streamingtalker.mood import Mood, MoodError
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +84,19 @@ class ActiveTurn:
         begun = [caption.text for caption in self.captions if caption.start_sample <= sample]
         return begun[-1] if begun else ""
 
+    def mood_at(self, seconds: float | None) -> Mood | None:
+        """The mood of the sentence being spoken ``seconds`` into the turn, or about to be; None where none is there."""
+        sample = (seconds or 0.0) * self.welcome.sample_rate
+        begun = [caption.mood for caption in self.captions if caption.start_sample <= sample]
+        return Mood.parse(begun[-1]) if begun else None
+
 
 class Client:
     """One connection to a server; takes turns one after another.
 
-    ``on_turn`` is called with each turn when it begins and ``on_trace`` with its trace when it is over; ``on_notice``
-    with sentences for the operator. All of it happens in the event loop's thread.
+    ``mood`` is what the server is asked to say everything in. ``on_turn`` is called with each turn when it begins and
+    ``on_trace`` with its trace when it is over; ``on_notice`` with sentences for the operator. All of it happens in the
+    event loop's thread.
     """
 
     def __init__(
@@ -96,12 +104,14 @@ class Client:
         playback: Playback,
         frames: FrameQueue,
         *,
+        mood: Mood | None = None,
         on_turn: Callable[[ActiveTurn], None] = lambda turn: None,
         on_trace: Callable[[TurnTrace], None] = lambda trace: None,
         on_notice: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
         self._playback = playback
         self._frames = frames
+        self._mood = mood
         self._on_turn = on_turn
         self._on_trace = on_trace
         self._on_notice = on_notice
@@ -138,7 +148,7 @@ class Client:
             ) from cause
 
     async def _greet(self, socket: ClientConnection) -> Welcome:
-        await socket.send(encode(Hello(PROTOCOL)))
+        await socket.send(encode(Hello(PROTOCOL, str(self._mood or ""))))
         welcome = decode(await asyncio.wait_for(socket.recv(), 30))
         if isinstance(welcome, Notice):
             raise WireError(f"it says: {welcome.text}")
@@ -146,6 +156,7 @@ class Client:
             raise WireError(f"it answered with {type(welcome).__name__} instead of a welcome")
         if welcome.sample_rate not in _RATES or not 0 < welcome.fps < 1000:
             raise WireError("its welcome promises sound or pictures at an impossible rate")
+        _check_mood(welcome.mood)
         return welcome
 
     async def _take_turn(self, socket: ClientConnection, welcome: Welcome, opening: Opening) -> None:
@@ -179,6 +190,7 @@ class Client:
     async def _handle(self, turn: ActiveTurn, message: ReplyText | PcmChunk | FaceFrame | TurnEnd) -> None:
         match message:
             case ReplyText():
+                _check_mood(message.mood)
                 turn.captions.append(message)
             case PcmChunk():
                 if len(message.pcm) % 2:
@@ -223,6 +235,13 @@ class Client:
             audible_at = heard_at + (turn.audible_sample or 0) / turn.welcome.sample_rate
             trace.finish_spans((audible_at - turn.opening.asked_at) * 1000)
         return trace
+
+
+def _check_mood(text: str) -> None:
+    try:
+        Mood.parse(text)
+    except MoodError as error:
+        raise WireError("it names a mood that there is not") from error
 
 
 def _messages(turn: int, opening: Opening) -> list[Message]:

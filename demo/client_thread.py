@@ -23,6 +23,7 @@ from demo.stage import SyncMeter
 from demo.status import Status
 from demo.trace import SessionTrace, TurnTrace
 from demo.voice_activity import VoiceActivityOptions
+from streamingtalker.mood import Mood
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class Shared:
     frames: FrameQueue
     meter: SyncMeter
     vertices: int  # of the mesh that is drawn
+    mesh: str  # Topology.mesh of it
     fps: float  # of the frames in the queue
 
 
@@ -122,6 +124,7 @@ class ClientThread:
             client = Client(
                 self._shared.playback,
                 self._shared.frames,
+                mood=self._settings.mood,
                 on_turn=self._begin_turn,
                 on_trace=self._end_turn,
                 on_notice=self._notice,
@@ -188,13 +191,24 @@ class ClientThread:
         if (welcome.vertices, welcome.fps) != (self._shared.vertices, self._shared.fps):
             raise ServerConnectionError(
                 f"The server's face model moves {welcome.vertices} vertices {welcome.fps:g} times a second and the "
-                f"avatar {self._settings.avatar!r} needs {self._shared.vertices} and {self._shared.fps:g}; use weights "
-                "made for it (--talker), or another --avatar."
+                f"avatar needs {self._shared.vertices} and {self._shared.fps:g}; use weights made for it (--talker), "
+                "or another --avatar."
+            )
+        if welcome.mesh != self._shared.mesh:
+            raise ServerConnectionError(
+                f"The server's face model was made for the mesh of {welcome.avatar!r}, whose points are in another "
+                "order than the avatar's; use weights made for it (--talker), or another --avatar."
             )
         self.trace.engines |= welcome.engines
         self.trace.cold_start_s = time.monotonic() - self._started
         notice = "" if self.status.notice == _STARTING else self.status.notice
-        self.status = replace(self.status, listening=self._listener is not None, notice=notice)
+        self.status = replace(
+            self.status,
+            listening=self._listener is not None,
+            notice=notice,
+            resting_mood=Mood.parse(welcome.mood),
+            draws_moods=welcome.draws_moods,
+        )
         log.info("Ready after %.1f s: %s", self.trace.cold_start_s, self.trace.engines)
 
     def _begin_turn(self, turn: ActiveTurn) -> None:
@@ -208,7 +222,8 @@ class ClientThread:
         self.trace.turns.append(trace)
         log.info("Answer %d (%.1f s): %s", trace.turn, trace.audio_seconds, trace.reply)
         notice = self.status.notice if self._noticed_in >= trace.turn else ""  # it stays for a turn at least
-        self.status = Status(listening=self._listener is not None, notice=notice)
+        listening = self._listener is not None
+        self.status = replace(self.status, listening=listening, hearing=False, user="", turn=None, notice=notice)
         self._mute(False)
 
     def _mute(self, muted: bool) -> None:

@@ -14,10 +14,12 @@ from demo.animator import Animator
 from demo.answering import Answerer
 from demo.engines import Engines
 from demo.messages import Interrupt, Message, Notice, Performance, SayPhrase, SayText, UserText
+from demo.moods import Utterance
 from demo.persona import ChatMessage
 from demo.turn import Send, Turn
 from streamingtalker.audio import Resampler
 from streamingtalker.errors import UserError
+from streamingtalker.mood import Mood
 
 log = logging.getLogger(__name__)
 
@@ -103,11 +105,11 @@ class Recording:
 class Conversation:
     """Takes a client's messages, sends the answers. ``handle`` does not wait for them; a turn runs beside it."""
 
-    def __init__(self, engines: Engines, send: Send) -> None:
-        """``send`` raises ConnectionError where nobody is left to hear it."""
+    def __init__(self, engines: Engines, send: Send, mood: Mood | None = None) -> None:
+        """``send`` raises ConnectionError where nobody is left to hear it. With ``mood`` everything is said in it."""
         self._voice = engines.voice
         self._persona = engines.persona
-        self._answerer = Answerer(engines.llm, engines.persona, engines.lang)
+        self._answerer = Answerer(engines.llm, engines.persona, engines.lang, mood or engines.mood)
         self._send = send
         self._animator = Animator(engines.face.new_streamer(), engines.voice.sample_rate)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="animator")
@@ -116,6 +118,11 @@ class Conversation:
         self._oldest = 0  # turns below this are over
         self._task: asyncio.Task[None] | None = None
         self._recording = Recording()
+
+    @property
+    def resting_mood(self) -> Mood:
+        """In which the face rests."""
+        return self._answerer.resting_mood
 
     async def handle(self, message: Message) -> None:
         """Do what ``message`` asks. When this returns, nothing more is sent of a turn that it ended."""
@@ -148,7 +155,7 @@ class Conversation:
             return
         await self._stop()
         self._number = number
-        turn = Turn(number, self._voice, self._animator, self._thread, self._send)
+        turn = Turn(number, self._voice, self._animator, self._thread, self._send, self.resting_mood)
         self._task = asyncio.create_task(self._guarded(turn, run), name=f"turn {number}")
 
     async def _stop(self) -> None:
@@ -172,7 +179,7 @@ class Conversation:
         if len(text) > SAID_CHARACTERS:
             said = f"Only the first {SAID_CHARACTERS} of {len(text)} characters are spoken; say the rest separately."
             await self._send(Notice("warning", said))
-        await turn.speak(_each(self._answerer.speakable_sentences(text[:SAID_CHARACTERS])))
+        await turn.speak(_each(self._answerer.lines(text[:SAID_CHARACTERS])))
 
     async def _reply(self, turn: Turn, question: str) -> None:
         async def report(text: str) -> None:
@@ -188,9 +195,9 @@ class Conversation:
                 self._memory.add(question, " ".join(answered))
 
 
-async def _each(sentences: Iterable[str]) -> AsyncIterator[str]:
-    for sentence in sentences:
-        yield sentence
+async def _each(lines: Iterable[Utterance]) -> AsyncIterator[Utterance]:
+    for line in lines:
+        yield line
 
 
 def _for_the_operator(number: int, error: Exception) -> Iterator[str]:

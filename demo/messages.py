@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgpack
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
@@ -27,6 +27,7 @@ class Hello:
     """First message of a client."""
 
     protocol: int  # PROTOCOL of the sender
+    mood: str = ""  # in which everything is to be said, as in "happy:0.6"; empty: the server chooses
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,14 @@ class Welcome:
     """First message of the server."""
 
     protocol: int
-    avatar: str  # name of the baked avatar whose mesh the frames move
+    avatar: str  # name of the avatar that the model was trained on; others of the same mesh do as well
     vertices: int  # V of that mesh
     fps: float  # frames a second of FaceFrame
     sample_rate: int  # Hz of PcmChunk
     engines: dict[str, str]  # what was chosen: llm, tts, talker, device
+    mesh: str = ""  # Topology.mesh of the frames
+    mood: str = "neutral"  # in which the face rests
+    draws_moods: bool = True  # the frames show the mood; else it is for the client to show
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class ReplyText:
     turn: int
     text: str
     start_sample: int  # where in the turn's audio it begins
+    mood: str = "neutral"  # in which it is said, as in "happy:0.6"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from streamingtalker.errors import UserError
+from streamingtalker.mood import Mood, MoodError
 
 WRITTEN_LIKENESS = 0.89  # a question this much like a written one gets its answer
 _FILLER = re.compile(r"\b(?:um+|uh+|er+|well|so|okay|ok|hey|hi|hello|please|maya|now|and|then|just|really|actually)\b")
@@ -51,6 +52,7 @@ class WrittenAnswer:
 
     questions: tuple[str, ...]
     answer: str
+    mood: Mood | None = None  # in which it is said; None: what its words tell
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Persona:
     facts: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     answers: tuple[WrittenAnswer, ...] = ()
+    avatar: str | None = None  # the face it has, unless --avatar names another
+    mood: Mood | None = None  # in which its face rests and says what tells no mood
     longest_answer: int = 3  # sentences; what a language model says beyond them is not spoken
     phrases: Phrases = field(default_factory=Phrases)
 
@@ -82,14 +86,14 @@ class Persona:
             messages.append({"role": "assistant", "content": example.answer})
         return messages
 
-    def written_answer(self, question: str, likeness: float = WRITTEN_LIKENESS) -> str | None:
+    def written_answer(self, question: str, likeness: float = WRITTEN_LIKENESS) -> WrittenAnswer | None:
         """The written answer to ``question``, or None where no question of the file is like it.
 
         ``likeness`` 1 wants the same words, 0 takes anything.
         """
         asked = _letter_groups(question)
         best = max(
-            ((_cosine(asked, _letter_groups(text)), item.answer) for item in self.answers for text in item.questions),
+            ((_cosine(asked, _letter_groups(text)), item) for item in self.answers for text in item.questions),
             key=lambda found: found[0],
             default=(0.0, None),
         )
@@ -145,6 +149,10 @@ def _value(hint: Any, value: object, source: str, key: str) -> Any:  # noqa: ANN
         if not isinstance(value, list) or not value:
             raise PersonaError(f"{source}: {key!r} needs to be a list with at least one item.")
         return tuple(_value(get_args(hint)[0], item, source, key) for item in value)
+    if type(None) in get_args(hint):
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
+    if hint is Mood:
+        return _mood(value, source, key)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, source, key)  # type: ignore[arg-type]
     if hint is int:
@@ -154,3 +162,10 @@ def _value(hint: Any, value: object, source: str, key: str) -> Any:  # noqa: ANN
     if not isinstance(value, str) or not value.strip():
         raise PersonaError(f"{source}: {key!r} needs to be text.")
     return " ".join(value.split())
+
+
+def _mood(value: object, source: str, key: str) -> Mood:
+    try:
+        return Mood.parse(value if isinstance(value, str) else repr(value))
+    except MoodError as error:
+        raise PersonaError(f"{source}: {key!r} is wrong. {error}") from error

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from demo.microphone import read_recording
+from demo.moods import without_tags
 from demo.openings import load_speech
+from demo.persona import load_persona
 from demo.settings import Settings, SettingsError
 from demo.speech_text import speakable
 from streamingtalker.places import make_place
 from streamingtalker.tensor_file import read_tensors, talker_file
-from streamingtalker.topology import AVATARS
+from streamingtalker.topology import DEFAULT_AVATAR, avatar_path
 
 
 def check(settings: Settings) -> None:
@@ -17,19 +19,20 @@ def check(settings: Settings) -> None:
     for option, path in (("--record", settings.record), ("--trace", settings.trace)):
         if path is not None:
             make_place(path, option)
-    avatar_file(settings.avatar)
+    avatar_file(settings)
     if settings.server is None:
         read_tensors(talker_file(settings.talker), kind="talker")
     elif not settings.server.startswith(("ws://", "wss://")):
         raise SettingsError(f"--server is {settings.server!r}; give an address like ws://HOST:8765.")
 
 
-def avatar_file(name: str) -> Path:
-    """The file of the avatar called ``name``. Raises SettingsError naming those there are."""
-    known = {path.stem: path for path in sorted(AVATARS.glob("*.safetensors"))}
-    if name not in known:
-        raise SettingsError(f"There is no avatar {name!r}, only {', '.join(known)}; choose one with --avatar.")
-    return known[name]
+def avatar_file(settings: Settings) -> Path:
+    """The file of the face to show: the one asked for, or else the persona's, or else the usual one.
+
+    Raises PersonaError, or AvatarError naming the avatars there are.
+    """
+    name = settings.avatar or load_persona(settings.persona).avatar
+    return DEFAULT_AVATAR if name is None else avatar_path(name)
 
 
 def _check_script(settings: Settings) -> None:
@@ -38,7 +41,7 @@ def _check_script(settings: Settings) -> None:
         read_recording(path)
     if settings.speech is not None:
         load_speech(settings.speech)
-    if settings.say is not None and not speakable(settings.say, settings.lang):
+    if settings.say is not None and not speakable(without_tags(settings.say)[0], settings.lang):
         raise SettingsError("--say holds nothing that can be spoken; give it words.")
     if not all(question.strip() for question in settings.text):
         raise SettingsError("--text holds an empty question; give it words.")

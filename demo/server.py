@@ -20,6 +20,7 @@ from demo.messages import MAX_MESSAGE_BYTES, PROTOCOL, Hello, Message, Notice, W
 from demo.settings import Settings
 from demo.voices import Notify
 from streamingtalker.errors import UserError
+from streamingtalker.mood import Mood, MoodError
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +114,7 @@ class Server:
     async def _hold(self, socket: ServerConnection) -> None:
         """One connection from hello to goodbye."""
         try:
-            await self._greet(socket)
-            await self._converse(socket)
+            await self._converse(socket, await self._mood_wanted(socket))
         except WireError as error:
             log.warning("%s sent something else than a message: %s", socket.remote_address, error)
             await _refuse(socket, f"Not understood: {error}.")
@@ -122,7 +122,8 @@ class Server:
             pass
         log.info("%s disconnected", socket.remote_address)
 
-    async def _greet(self, socket: ServerConnection) -> None:
+    async def _mood_wanted(self, socket: ServerConnection) -> Mood | None:
+        """What the client says in its Hello. Raises WireError where it says none."""
         try:
             async with asyncio.timeout(HELLO_SECONDS):
                 hello = decode(await socket.recv())
@@ -132,12 +133,19 @@ class Server:
             raise WireError(f"{type(hello).__name__} before Hello")
         if hello.protocol != PROTOCOL:
             raise WireError(f"client speaks protocol {hello.protocol}, this server {PROTOCOL}; update the older one")
-        face = self._engines.face
-        rate, names = self._engines.voice.sample_rate, self._engines.names()
-        log.info("%s connected", socket.remote_address)
-        await socket.send(encode(Welcome(PROTOCOL, face.avatar, face.vertices, face.fps, rate, names)))
+        try:
+            return Mood.parse(hello.mood) if hello.mood else None
+        except MoodError as error:
+            raise WireError(str(error).rstrip(".")) from error
 
-    async def _converse(self, socket: ServerConnection) -> None:
+    def _welcome(self, resting: Mood) -> Welcome:
+        face, rate, names = self._engines.face, self._engines.voice.sample_rate, self._engines.names()
+        draws_moods = bool(face.moods)
+        return Welcome(
+            PROTOCOL, face.avatar, face.vertices, face.fps, rate, names, face.mesh, str(resting), draws_moods
+        )
+
+    async def _converse(self, socket: ServerConnection, mood: Mood | None) -> None:
         async def send(message: Message) -> None:
             try:
                 await socket.send(encode(message))
@@ -150,7 +158,9 @@ class Server:
                     async for notice in notices:
                         await send(notice)
 
-        conversation = Conversation(self._engines, send)
+        conversation = Conversation(self._engines, send, mood)
+        log.info("%s connected", socket.remote_address)
+        await socket.send(encode(self._welcome(conversation.resting_mood)))
         forwarding = asyncio.create_task(forward_notices())
         try:
             async for data in socket:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from streamingtalker.errors import UserError
+from streamingtalker.mood import Mood, MoodError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
@@ -53,7 +54,9 @@ class Settings:
     )
     fullscreen: bool = _option(False, "fill the screen", "window and sound")
     size: int = _option(640, "height of the picture in pixels", "window and sound", metavar="PIXELS", within=(64, 4096))
-    avatar: str = _option("maya", "the face to show", "window and sound", metavar="NAME")
+    avatar: str | None = _option(
+        None, "the face to show (default: the persona's, or maya)", "window and sound", metavar="NAME"
+    )
     input_device: str | None = _option(
         None, "microphone: a name or number from --list-devices", "window and sound", metavar="DEVICE"
     )
@@ -70,6 +73,13 @@ class Settings:
 
     # Conversation
     persona: Path = _option(ASSETS / "personas" / "host.toml", "who the avatar is", "conversation", metavar="FILE.toml")
+    mood: Mood | None = _option(
+        None,
+        "say everything in this mood: neutral, happy, serious, sad or surprised, with an intensity as in happy:0.6 "
+        "(default: what the answers tell)",
+        "conversation",
+        metavar="MOOD",
+    )
     lang: str = _option("en", "language spoken and heard, as in en, de, fr, ko", "conversation", metavar="LANG")
     stt: str = _option("auto", "speech recognition", "conversation", choices=("auto", "vosk", "whisper"))
     tts: str = _option("hibari", "voice", "conversation", choices=("hibari", "gtts"))
@@ -195,11 +205,20 @@ def _convert(name: str, value: Any, source: str) -> Any:  # noqa: ANN401 - whate
 def _convert_one(kind: type, value: Any, what: str) -> Any:  # noqa: ANN401
     if kind is Path and isinstance(value, str):
         return Path(value).expanduser()
+    if kind is Mood and isinstance(value, str):
+        return _mood(value, what)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise SettingsError(f"{what} is {value!r}; it needs a value of type {kind.__name__}.")
     return value
+
+
+def _mood(text: str, what: str) -> Mood:
+    try:
+        return Mood.parse(text)
+    except MoodError as error:
+        raise SettingsError(f"{what} is wrong. {error}") from error
 
 
 def _check(name: str, value: Any, what: str) -> None:  # noqa: ANN401

@@ -10,8 +10,10 @@ import numpy as np
 
 from demo.animator import Animator, Frame
 from demo.messages import FaceFrame, Message, PcmChunk, ReplyText, TurnEnd
+from demo.moods import Utterance
 from demo.sentences import ends_in_mid_sentence
 from demo.voices import Voice, VoiceError
+from streamingtalker.mood import Mood
 
 Send = Callable[[Message], Awaitable[None]]
 T = TypeVar("T")
@@ -46,8 +48,13 @@ class Stopwatch:
 class Turn:
     """Sends the messages of one turn. Cancelling the task that runs it ends it between two messages."""
 
-    def __init__(self, number: int, voice: Voice, animator: Animator, thread: Executor, send: Send) -> None:
-        """``thread`` runs the animator; with one worker, so that a cancelled turn ends before the next begins."""
+    def __init__(
+        self, number: int, voice: Voice, animator: Animator, thread: Executor, send: Send, mood: Mood = Mood()
+    ) -> None:
+        """``thread`` runs the animator; with one worker, so that a cancelled turn ends before the next begins.
+
+        ``mood`` is that of sound without words.
+        """
         self.number = number
         self.watch = Stopwatch(asyncio.get_running_loop().time())
         self.spoken: list[str] = []
@@ -55,15 +62,16 @@ class Turn:
         self._animator = animator
         self._thread = thread
         self._send = send
+        self._mood = mood  # of what is being said
         self._samples = 0
         self._frames = 0
-        self._sound: asyncio.Queue[np.ndarray | None] = asyncio.Queue(SOUND_AHEAD_PIECES)
+        self._sound: asyncio.Queue[tuple[Mood, np.ndarray] | None] = asyncio.Queue(SOUND_AHEAD_PIECES)
         self._heard_from: float | None = None  # when the first sound was sent
 
-    async def speak(self, sentences: AsyncIterator[str]) -> None:
-        """Say ``sentences``, to the last frame."""
-        queue: asyncio.Queue[str | None] = asyncio.Queue(SENTENCES_AHEAD)
-        await self._with_face(_pour(sentences, queue), self._voice_all(queue))
+    async def speak(self, lines: AsyncIterator[Utterance]) -> None:
+        """Say ``lines``, each in its mood, to the last frame."""
+        queue: asyncio.Queue[Utterance | None] = asyncio.Queue(SENTENCES_AHEAD)
+        await self._with_face(_pour(lines, queue), self._voice_all(queue))
 
     async def perform(self, sound: AsyncIterator[np.ndarray]) -> None:
         """Let the face perform ``sound``, float32 at the voice's rate, to the last frame."""
@@ -90,24 +98,25 @@ class Turn:
         if failure is not None:
             raise failure
 
-    async def _voice_all(self, sentences: asyncio.Queue[str | None]) -> None:
-        while (sentence := await self._next_sentence(sentences)) is not None:
-            await self._send(ReplyText(self.number, sentence, self._samples))
-            self.spoken.append(sentence)
-            async for pcm in in_thread(self._voice.speak(sentence)):
+    async def _voice_all(self, lines: asyncio.Queue[Utterance | None]) -> None:
+        while (line := await self._next_line(lines)) is not None:
+            await self._send(ReplyText(self.number, line.text, self._samples, str(line.mood)))
+            self.spoken.append(line.text)
+            self._mood = line.mood
+            async for pcm in in_thread(self._voice.speak(line.text)):
                 await self._play(pcm)
-            await self._rest(CLAUSE_PAUSE_SECONDS if ends_in_mid_sentence(sentence) else SENTENCE_PAUSE_SECONDS)
+            await self._rest(CLAUSE_PAUSE_SECONDS if ends_in_mid_sentence(line.text) else SENTENCE_PAUSE_SECONDS)
         await self._rest(CLOSING_SECONDS - SENTENCE_PAUSE_SECONDS)
 
-    async def _next_sentence(self, sentences: asyncio.Queue[str | None]) -> str | None:
+    async def _next_line(self, lines: asyncio.Queue[Utterance | None]) -> Utterance | None:
         """The next sentence. If it is not there when the sound runs out, silence lets the face finish the last one."""
         if self._heard_from is not None:
             try:
                 async with asyncio.timeout(self._seconds_ahead()):
-                    return await sentences.get()
+                    return await lines.get()
             except TimeoutError:
                 await self._rest(CLOSING_SECONDS)
-        return await sentences.get()
+        return await lines.get()
 
     def _seconds_ahead(self) -> float:
         """How much of the sound sent so far a client that began at once has still to play."""
@@ -134,12 +143,12 @@ class Turn:
             self.watch.mark("tts_first_audio")
             self._heard_from = self._heard_from or asyncio.get_running_loop().time()
             self._samples += len(piece)
-            await self._sound.put(piece)
+            await self._sound.put((self._mood, piece))
 
     async def _animate(self) -> None:
-        await self._in_animator(self._animator.begin)
-        while (pcm := await self._sound.get()) is not None:
-            await self._show(await self._in_animator(self._animator.feed, pcm))
+        await self._in_animator(self._animator.begin, self._mood)
+        while (heard := await self._sound.get()) is not None:
+            await self._show(await self._in_animator(self._animator.feed, *heard))
         await self._show(await self._in_animator(self._animator.finish))
 
     async def _show(self, frames: list[Frame]) -> None:
@@ -148,13 +157,13 @@ class Turn:
             self.watch.mark("first_frame")
             self._frames += 1
 
-    async def _in_animator(self, call: Callable[..., T], *arguments: np.ndarray) -> T:
+    async def _in_animator(self, call: Callable[..., T], *arguments: Mood | np.ndarray) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
 
-async def _pour(sentences: AsyncIterator[str], queue: asyncio.Queue[str | None]) -> None:
-    async for sentence in sentences:
-        await queue.put(sentence)
+async def _pour(lines: AsyncIterator[Utterance], queue: asyncio.Queue[Utterance | None]) -> None:
+    async for line in lines:
+        await queue.put(line)
     await queue.put(None)
 
 

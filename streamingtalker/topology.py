@@ -1,6 +1,7 @@
 """A face mesh the model can speak with: its rest shape, its triangles and the regions metrics look at."""
 
 import contextlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,11 @@ class Topology:
     def vertex_count(self) -> int:
         """V."""
         return len(self.template)
+
+    @property
+    def mesh(self) -> str:
+        """Which mesh this is: the same for faces that share their vertices' order, whatever their shape."""
+        return f"{zlib.crc32(np.ascontiguousarray(self.faces, '<i4').tobytes()):08x}"
 
 
 @dataclass(frozen=True)

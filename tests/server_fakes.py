@@ -14,6 +14,7 @@ from demo.messages import PROTOCOL, FaceFrame, Hello, Message, Notice, PcmChunk,
 from demo.persona import ChatMessage, Persona
 from demo.server import NoticeBoard, Server
 from streamingtalker.errors import UserError
+from streamingtalker.mood import Mood
 
 RATE = 24_000
 FPS = 30.0
@@ -84,6 +85,9 @@ class TinyStreamer:
     def reset(self, seed: int | None = None) -> None:
         self._pcm = np.zeros(0, np.float32)
         self._given = 0
+
+    def set_mood(self, mood: Mood) -> None:
+        self.moods = [*getattr(self, "moods", []), (self._given, mood)]  # with the frames given before
 
     def feed(self, pcm: np.ndarray) -> np.ndarray:
         self._pcm = np.concatenate([self._pcm, pcm])

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from demo.animator import Animator
+from streamingtalker.mood import MOODS, Mood
 from streamingtalker.streamer import FaceStreamer
+from tests.conftest import tiny_talker
 from tests.server_fakes import RATE, VERTICES, TinyStreamer
 
 
@@ -14,7 +16,7 @@ def sound(seconds: float, rate: int = RATE) -> np.ndarray:
 
 def animate(animator: Animator, pcm: np.ndarray, size: int) -> list:
     animator.begin()
-    frames = [frame for start in range(0, len(pcm), size) for frame in animator.feed(pcm[start : start + size])]
+    frames = [frame for start in range(0, len(pcm), size) for frame in animator.feed(Mood(), pcm[start : start + size])]
     return frames + animator.finish()
 
 
@@ -28,8 +30,8 @@ def test_a_turn_has_a_frame_for_every_thirtieth_of_a_second(rate):
 def test_frames_come_while_the_sound_goes_on():
     animator = Animator(TinyStreamer(), RATE)
     animator.begin()
-    assert animator.feed(sound(0.05)) == []
-    early = animator.feed(sound(1.0))
+    assert animator.feed(Mood(), sound(0.05)) == []
+    early = animator.feed(Mood(), sound(1.0))
     assert 20 < len(early) < 32
 
 
@@ -45,12 +47,25 @@ def test_the_pieces_do_not_matter_and_a_turn_leaves_nothing_behind():
     first = animate(animator, pcm, 4_800)
     assert animate(animator, pcm, 777) == first
     animator.begin()
-    animator.feed(sound(0.7))  # interrupted: never finished
+    animator.feed(Mood(), sound(0.7))  # interrupted: never finished
     assert animate(animator, pcm, 4_800) == first
 
 
 def test_a_silent_turn_has_no_frames():
     assert animate(Animator(TinyStreamer(), RATE), np.zeros(0, np.float32), 100) == []
+
+
+def test_a_turn_begins_in_the_mood_of_its_first_sentence():
+    """The real streamer blends from where it is; before the first sound there is nothing to blend from."""
+    talker = tiny_talker(moods=MOODS)
+    animators = [Animator(FaceStreamer(talker), RATE) for _ in range(3)]
+    for animator, begun in zip(animators, (Mood(), Mood("happy"), Mood()), strict=True):
+        animator.begin(begun)
+    said = (Mood("happy"), Mood("happy"), Mood())
+    one, same, other = (
+        animator.feed(mood, sound(0.8)) + animator.finish() for animator, mood in zip(animators, said, strict=True)
+    )
+    assert one == same != other
 
 
 def test_the_real_streamer_fits(talker):

@@ -206,9 +206,10 @@ def test_a_server_that_leaves_in_the_middle_of_a_turn_loses_no_trace():
     [
         (m.Notice("error", "Update the older one."), "it says: Update the older one."),
         (m.Welcome(m.PROTOCOL, "test", VERTICES, FPS, 0, {}), "impossible rate"),
+        (m.Welcome(m.PROTOCOL, "test", VERTICES, FPS, RATE, {}, mood="grumpy"), "names a mood that there is not"),
         (m.Hello(m.PROTOCOL), "Hello instead of a welcome"),
     ],
-    ids=["refusal", "rate", "echo"],
+    ids=["refusal", "rate", "mood", "echo"],
 )
 def test_a_server_that_does_not_welcome_us_is_told_why(first, reason):
     async def handle(socket):
@@ -243,3 +244,11 @@ def test_captions_follow_the_voice():
     turn = ActiveTurn(1, Line("x"), WELCOME, spoken=None)
     turn.captions = [m.ReplyText(1, "One.", 0), m.ReplyText(1, "Two.", RATE)]
     assert [turn.caption_at(at) for at in (None, 0.5, 1.0, 9.0)] == ["One.", "One.", "Two.", "Two."]
+
+
+def test_the_mood_follows_the_voice():
+    turn = ActiveTurn(1, Line("x"), WELCOME, spoken=None)
+    assert turn.mood_at(0.5) is None
+    turn.captions = [m.ReplyText(1, "One.", 0, "sad:0.5"), m.ReplyText(1, "Two.", RATE, "happy")]
+    moods = [str(turn.mood_at(at)) for at in (None, 0.5, 1.0, 9.0)]
+    assert moods == ["sad:0.5", "sad:0.5", "happy", "happy"]

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from demo.settings import Settings
 from demo.stage import SyncMeter
 from demo.trace import SessionTrace
 from streamingtalker.errors import UserError
-from tests.test_client import FPS, RATE, VERTICES, _frame, _respond, scripted_server
+from tests.test_client import FPS, RATE, VERTICES, WELCOME, _frame, _respond, scripted_server
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def playback():
 
 
 def session(playback, wait_for_server, **settings):
-    shared = Shared(playback, FrameQueue(), SyncMeter(), VERTICES, FPS)
+    shared = Shared(playback, FrameQueue(), SyncMeter(), VERTICES, WELCOME.mesh, FPS)
     return ClientThread(Settings(**settings), shared, SessionTrace(), wait_for_server, time.monotonic())
 
 
@@ -154,3 +155,13 @@ def test_who_speaks_into_the_avatars_turn_is_not_heard(playback):
         assert client.over.wait(30)
         client.stop()
     assert hearing == [False] and not client.status.hearing
+
+
+def test_a_face_model_for_points_in_another_order_is_refused(playback):
+    with running_server(_respond) as url:
+        client = session(playback, lambda: url, text=("Hm?",))
+        client._shared = replace(client._shared, mesh="other")
+        client.start()
+        assert client.over.wait(30)
+        client.stop()
+    assert "points are in another order" in str(client.error)

@@ -26,6 +26,7 @@ from demo.messages import (
     UserText,
 )
 from demo.persona import Persona, WrittenAnswer
+from streamingtalker.mood import Mood
 from tests.server_fakes import PERSONA, RATE, TALKATIVE, SineVoice, TinyStreamer, check_turn, make_engines, of
 
 
@@ -52,7 +53,7 @@ class Talk:
 
 
 @contextlib.asynccontextmanager
-async def talking(engines: Engines) -> AsyncIterator[Talk]:
+async def talking(engines: Engines, mood: Mood | None = None) -> AsyncIterator[Talk]:
     talk: Talk
 
     async def send(message: Message) -> None:
@@ -62,7 +63,7 @@ async def talking(engines: Engines) -> AsyncIterator[Talk]:
         talk.sent.append(message)
         talk.news.set()
 
-    talk = Talk(Conversation(engines, send))
+    talk = Talk(Conversation(engines, send, mood))
     try:
         yield talk
     finally:
@@ -278,6 +279,58 @@ def test_a_written_answer_is_spoken_without_the_language_model():
     engines = make_engines(["wrong"], persona=persona)
     assert reply(engines, "who are you")[0] == "I am M. A test."
     assert engines.llm.prompts == []
+
+
+def said(*script: str, persona: Persona = TALKATIVE, **given: Mood) -> list[tuple[str, str]]:
+    """The sentences of an answer with their moods."""
+
+    async def main() -> list[tuple[str, str]]:
+        async with talking(make_engines(script, persona=persona), **given) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            return [(text.text, text.mood) for text in of(await talk.turn(1), ReplyText)]
+
+    return asyncio.run(main())
+
+
+def test_sentences_have_the_mood_of_their_words():
+    assert said("I am sorry. ", "But wow, look!") == [("I am sorry.", "sad:0.6"), ("But wow, look!", "surprised:0.75")]
+    assert said("It is noon.", persona=replace(TALKATIVE, mood=Mood("happy", 0.3))) == [("It is noon.", "happy:0.3")]
+    assert said("I am sorry.", mood=Mood("happy")) == [("I am sorry.", "happy")]
+
+
+@pytest.mark.parametrize(
+    "script", [["[happy] It is noon."], ["[", "hap", "py", "] ", "It is noon."], ["[happy]\n", "It is noon."]]
+)
+def test_a_tag_of_the_language_model_is_obeyed_and_never_spoken(script):
+    assert said(*script) == [("It is noon.", "happy:0.8")]
+
+
+def test_a_written_answer_may_name_its_mood():
+    persona = Persona("M", "Hi.", "You are M.", answers=(WrittenAnswer(("Hm?",), "It is noon.", Mood("sad", 0.4)),))
+    assert said("wrong", persona=persona) == [("It is noon.", "sad:0.4")]
+
+
+def test_an_apology_is_said_with_regret():
+    assert said(persona=PERSONA)[0][1].startswith("sad")
+
+
+def test_the_face_turns_to_the_mood_where_its_sentence_begins():
+    streamers: list[TinyStreamer] = []
+
+    def new_streamer() -> TinyStreamer:
+        streamers.append(TinyStreamer())
+        return streamers[-1]
+
+    async def main() -> int:
+        engines = make_engines(["I am sorry, that is how it is. ", "Wow!"], new_streamer=new_streamer)
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            return of(await talk.turn(1), ReplyText)[1].start_sample
+
+    start = asyncio.run(main()) / RATE * TinyStreamer.fps
+    assert [str(mood) for _, mood in streamers[0].moods] == ["neutral", "sad:0.6", "surprised:0.75"]
+    frames = [given for given, _ in streamers[0].moods]
+    assert frames[:2] == [0, 0] and start - 5 <= frames[2] <= start
 
 
 def test_text_is_said_as_it_is():

@@ -7,6 +7,7 @@ import pytest
 from demo.persona import Example, Persona, PersonaError, Phrases, WrittenAnswer, load_persona
 from demo.settings import Settings
 from demo.speech_text import speakable
+from streamingtalker.mood import Mood
 
 SMALL = 'name = "Tim"\ngreeting = "Hi."\nmanner = "You are Tim."\n'
 
@@ -45,7 +46,7 @@ def test_a_full_persona(tmp_path):
         "A?",
         "B.",
     ]
-    assert persona.written_answer("Um, where is the museum please?") == "In the park."
+    assert persona.written_answer("Um, where is the museum please?").answer == "In the park."
     assert persona.written_answer("Where is the station?") is None
 
 
@@ -110,7 +111,8 @@ def test_phrases_by_name(host):
     ],
 )
 def test_the_host_knows_who_it_is(host, question, answer):
-    assert answer in (host.written_answer(question) or "")
+    found = host.written_answer(question)
+    assert found is not None and answer in found.answer
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_other_questions_go_to_the_language_model(host, question):
 def test_every_written_question_of_the_host_finds_its_own_answer(host):
     for item in host.answers:
         for question in item.questions:
-            assert host.written_answer(question) == item.answer, question
+            assert host.written_answer(question) == item, question
 
 
 def test_the_host_only_says_what_can_be_spoken(host):
@@ -151,3 +153,14 @@ def test_the_host_only_says_what_can_be_spoken(host):
 
 def test_the_host_leaves_room_in_a_small_context(host):
     assert sum(len(message["content"]) for message in host.opening()) < 1500
+
+
+def test_face_and_moods_are_read(tmp_path):
+    file = tmp_path / "p.toml"
+    text = 'name = "N"\ngreeting = "Hi."\nmanner = "M."\navatar = "maya"\nmood = "happy:0.3"\n'
+    file.write_text(text + '[[answers]]\nquestions = ["Who?"]\nanswer = "Me."\nmood = "surprised"\n')
+    persona = load_persona(file)
+    assert (persona.avatar, persona.mood, persona.answers[0].mood) == ("maya", Mood("happy", 0.3), Mood("surprised"))
+    file.write_text(text.replace("happy:0.3", "grumpy"))
+    with pytest.raises(PersonaError, match=r"p\.toml: 'mood' is wrong\. There is no mood 'grumpy'"):
+        load_persona(file)

@@ -12,6 +12,7 @@ from demo.settings import Settings
 from demo.surroundings import bundled_questions
 from streamingtalker.errors import UserError
 from streamingtalker.tensor_file import write_tensors
+from streamingtalker.topology import DEFAULT_AVATAR
 
 
 @pytest.fixture
@@ -45,6 +46,8 @@ def test_a_film_that_is_there_is_not_touched(settings, tmp_path):
         ({"record": Path("/")}, "--record / cannot be written"),
         ({"trace": Path(__file__) / "x.json"}, "--trace .* cannot be written"),
         ({"avatar": "nobody"}, "There is no avatar 'nobody', only .*maya"),
+        ({"say": "[happy]"}, "--say holds nothing that can be spoken"),
+        ({"persona": Path("gone.toml")}, r"gone\.toml cannot be read"),
         ({"talker": Path("gone.safetensors")}, r"gone\.safetensors does not exist"),
         ({"server": "127.0.0.1:8765"}, "give an address like ws://"),
     ],
@@ -67,7 +70,12 @@ def test_the_weights_do_not_matter_where_another_machine_has_them():
     check(Settings(talker=Path("gone.safetensors"), server="ws://127.0.0.1:1"))
 
 
-def test_an_avatar_is_named_not_addressed():
-    assert avatar_file("maya").is_file()
+def test_the_face_is_the_one_asked_for_or_the_persona_s_or_the_usual_one(settings, tmp_path):
+    persona = tmp_path / "p.toml"
+    persona.write_text('name = "N"\ngreeting = "Hi."\nmanner = "M."\navatar = "nobody"\n')
+    assert avatar_file(settings) == DEFAULT_AVATAR
+    with pytest.raises(UserError, match="no avatar 'nobody'"):
+        check(replace(settings, persona=persona))
+    assert avatar_file(replace(settings, persona=persona, avatar="maya")) == DEFAULT_AVATAR
     with pytest.raises(UserError):
-        avatar_file("../avatars/maya")
+        avatar_file(replace(settings, avatar="../avatars/maya"))

@@ -34,6 +34,7 @@ from demo.messages import (
 from demo.server import Failed, LoadEngines, NoticeBoard, Ready, Server, ServerError, run_server, serve
 from demo.settings import Settings
 from demo.voices import HibariVoice
+from streamingtalker.mood import Mood
 from tests.server_fakes import (
     TALKATIVE,
     TestClient,
@@ -63,7 +64,7 @@ def with_client(test: Callable[[TestClient], Awaitable[None]], **engines: object
 def test_a_question_is_answered_with_sound_and_frames():
     async def test(me: TestClient) -> None:
         names = {"llm": "scripted", "tts": "sine", "talker": "tiny", "device": "cpu"}
-        assert me.welcome == Welcome(PROTOCOL, "tiny", 5, 30.0, 24_000, names)
+        assert me.welcome == Welcome(PROTOCOL, "tiny", 5, 30.0, 24_000, names, draws_moods=False)
         await me.send(UserText(1, "Hi!"))
         messages = await me.until(TurnEnd)
         end = check_turn(messages, 1)
@@ -147,7 +148,8 @@ def test_a_client_that_stops_reading_holds_up_nobody_else():
 @pytest.mark.parametrize(
     "first, why",
     [
-        (encode(Hello(PROTOCOL + 1)), "protocol 2, this server 1"),
+        (encode(Hello(PROTOCOL + 1)), f"protocol {PROTOCOL + 1}, this server {PROTOCOL}"),
+        (encode(Hello(PROTOCOL, "grumpy")), "no mood 'grumpy'"),
         (encode(UserText(1, "Hi")), "UserText before Hello"),
         (b"\x00garbage", "Not understood"),
         ("text", "text message"),
@@ -321,3 +323,18 @@ def test_the_log_names_connections_not_words(caplog):
 def test_the_tiny_streamer_gives_a_frame_for_every_thirtieth_of_a_second():
     streamer = TinyStreamer()
     assert len(streamer.feed(np.zeros(8_000, np.float32))) + len(streamer.finish()) == 15
+
+
+def test_a_client_may_want_everything_in_one_mood():
+    async def main() -> None:
+        engines = replace(make_engines(["I am sorry."]), mood=Mood("sad"))
+        async with served(engines) as url, connect(url, proxy=None) as socket, asyncio.timeout(60):
+            await socket.send(encode(Hello(PROTOCOL, "happy:0.5")))
+            assert decode(await socket.recv()).mood == "happy:0.5"
+            await socket.send(encode(UserText(1, "Hm?")))
+            reply = decode(await socket.recv())
+            assert (reply.text, reply.mood) == ("I am sorry.", "happy:0.5")
+        async with served(engines) as url, client(url) as other:
+            assert other.welcome.mood == "sad", "what the server was started with"
+
+    asyncio.run(main())

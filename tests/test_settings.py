@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from demo.settings import Settings, SettingsError, build_parser, from_toml, parse
+from streamingtalker.mood import Mood
 
 
 def test_without_arguments_every_setting_has_its_default():
@@ -48,6 +49,8 @@ def test_the_command_line_goes_over_the_file(tmp_path):
         ("question = [1]\n", "question"),
         ("port = 99999\n", "0 to 65535"),
         ("av_offset_ms = nan\n", "av-offset-ms"),
+        ('mood = "grumpy"\n', "mood is wrong. There is no mood 'grumpy'; choose one of neutral, happy"),
+        ("mood = 1\n", "mood"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path, content, named):
@@ -69,3 +72,12 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_a_number_outside_its_range_is_refused_by_name(arguments):
     with pytest.raises(SettingsError, match=f"{arguments[0]} is {arguments[1]}; give a number from"):
         parse(arguments)
+
+
+def test_a_mood_is_read_from_both():
+    assert parse(["--mood", "happy:0.6"])[0].mood == Mood("happy", 0.6)
+    assert parse([])[0].mood is None
+    with pytest.raises(SettingsError, match=r"--mood is wrong.*'happy:0.6'"):
+        parse(["--mood", "happy:much"])
+    with pytest.raises(SettingsError, match=r"intensity 3\.0 of the mood sad is not between 0 and 1"):
+        parse(["--mood", "sad:3"])

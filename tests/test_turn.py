@@ -10,6 +10,7 @@ import pytest
 
 from demo.animator import Animator
 from demo.messages import FaceFrame, Message
+from demo.moods import Utterance
 from demo.turn import Turn
 from demo.voices import VoiceError
 from tests.server_fakes import RATE, SineVoice, TinyStreamer, check_turn, of
@@ -30,9 +31,9 @@ class SlowStreamer(TinyStreamer):
         return super().feed(pcm)
 
 
-async def sentences() -> AsyncIterator[str]:
-    yield "This was heard by everybody."
-    yield "This was not."
+async def lines() -> AsyncIterator[Utterance]:
+    yield Utterance("This was heard by everybody.")
+    yield Utterance("This was not.")
 
 
 async def fail_in_mid_turn() -> list[Message]:
@@ -44,7 +45,7 @@ async def fail_in_mid_turn() -> list[Message]:
     with ThreadPoolExecutor(1) as thread:
         turn = Turn(1, FailingVoice(), Animator(SlowStreamer(), RATE), thread, send)
         with pytest.raises(ExceptionGroup) as failure:
-            await turn.speak(sentences())
+            await turn.speak(lines())
         await turn.end()
     assert failure.group_contains(VoiceError, match="No voice left")
     return sent
