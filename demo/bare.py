@@ -12,7 +12,13 @@ from demo.settings import Settings
 from streamingtalker.topology import Rig, Topology, load_talking_mesh
 
 FPS = 30.0  # of the weights that are made for our avatars
-CLAY, EYES = (196, 170, 152, 255), (232, 230, 226, 255)  # sRGB and alpha
+CLAY, WHITE, IRIS, PUPIL = (
+    (196, 170, 152, 255),
+    (232, 230, 226, 255),
+    (92, 84, 78, 255),
+    (38, 35, 33, 255),
+)  # sRGB, alpha
+IRIS_WIDE, PUPIL_WIDE = np.cos(np.radians([29.0, 13.0]))  # how far from straight ahead they reach
 EYE_LEVEL = (0.25, 0.5)  # where eyes are to be looked for, as share of the way from the mouth to the top
 
 
@@ -44,12 +50,21 @@ def bare_face(topology: Topology, fps: float) -> ShownFace:
     landmarks = Landmarks.of_topology(topology)
     eyes = [eye.members for eye in landmarks.eyes] or [np.zeros(0, np.int64)] * 2
     rig = Rig(topology, (), np.zeros((0, *topology.template.shape), np.float32), (eyes[0], eyes[1]), _pivots(landmarks))
-    count = topology.vertex_count
-    colors = np.tile(np.array(CLAY, np.uint8), (count, 1))
-    colors[np.concatenate(eyes)] = EYES
+    count, colors = topology.vertex_count, _colors(landmarks)
     part = Part("skin", (0, len(topology.faces)), (0, count), roughness=0.75, double_sided=True)
     same = sparse.identity(count, np.float32, format="csr")
     return ShownFace(Avatar(rig, topology.faces, colors, (part,), weights=same), landmarks, fps)
+
+
+def _colors(landmarks: Landmarks) -> np.ndarray:
+    """uint8 [V, 4]: clay, and eyes that look ahead."""
+    colors = np.tile(np.array(CLAY, np.uint8), (len(landmarks.template), 1))
+    for eye in landmarks.eyes:
+        out = landmarks.template[eye.members] - eye.pivot
+        ahead = out[:, 2] / np.linalg.norm(out, axis=1)
+        for color, least in ((WHITE, -1.0), (IRIS, IRIS_WIDE), (PUPIL, PUPIL_WIDE)):
+            colors[eye.members[ahead >= least]] = color
+    return colors
 
 
 def _with_upper_face(topology: Topology) -> Topology:
