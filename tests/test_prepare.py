@@ -13,6 +13,8 @@ from streamingtalker.data.dataset import Corpus
 from streamingtalker.data.prepare.__main__ import main
 from streamingtalker.data.prepare.datasets import BIWI, VOCASET
 from streamingtalker.data.prepare.meshes import MeshError, normalised, read_indices, read_obj, read_ply, surface
+from streamingtalker.evaluate import main as evaluate
+from streamingtalker.evaluation.sequences import TestBed, joined
 from streamingtalker.topology import load_topology
 
 VOCA_CLIPS = [  # subject, sentence
@@ -164,6 +166,23 @@ def test_the_topology_carries_the_regions_of_the_literature(voca_corpus):
     assert regions["upper_face"] == {"source": "FLAME_masks.pkl: forehead + eye_region", "vertices": 20}
 
 
+def test_motion_is_offsets_from_each_speakers_own_template(voca_corpus):
+    corpus = Corpus(voca_corpus)
+    rig = corpus.rig("no avatar is needed")
+    for clip in corpus.clips:
+        steps = np.arange(4)[:, None, None] * 2e-3
+        np.testing.assert_allclose(corpus.offsets(clip, rig), np.broadcast_to(steps, (4, 5023, 3)), atol=1e-6)
+
+
+def test_a_prepared_corpus_can_be_scored(voca_corpus, tmp_path):
+    report = tmp_path / "report.json"
+    command = ["--data", voca_corpus, "--predictions", voca_corpus / "vertices_npy", "--json", report]
+    assert evaluate(list(map(str, command))) == 0
+    found = json.loads(report.read_text())
+    assert found["data"]["sequences"] == 2 and found["data"]["kind"] == "vocaset"
+    assert found["figures"]["lve"] == 0 and found["still_face"]["lve"] == pytest.approx(3 * 14e-6, rel=1e-3)
+
+
 def test_every_missing_sequence_is_named(voca_corpus):
     missing = json.loads((voca_corpus / "corpus.json").read_text())["missing"]
     assert len(missing) == 400 - 5
@@ -238,6 +257,9 @@ def test_raw_biwi_becomes_a_corpus(biwi, tmp_path):
         np.testing.assert_allclose(vertices, np.broadcast_to(expected, vertices.shape), atol=2e-5)
         assert soundfile.info(tmp_path / "wav" / f"{clip.name}.wav").samplerate == 16000
     assert load_topology(tmp_path / "topology.safetensors").lips.tolist() == [3, 4, 5]
+    bed = TestBed(tmp_path)
+    (long,) = joined(bed.targets("test-b"), 5)  # both speakers are unknown: 3 frames and 2
+    assert [part.frames for part in long.segments] == [3, 2] and len(bed.sound(long)) == 5 * 640
 
 
 def test_a_normalised_face_is_turned_centred_and_of_surface_1():

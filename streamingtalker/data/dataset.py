@@ -3,6 +3,7 @@
 corpus.json                        fps, avatar, clips (name, voice, style, split, seconds), styles, shape_names
 wav/<name>.wav                     16 kHz mono
 vertices_npy/<name>.npy            float32 [frames, V·3], absolute, metres
+topology.safetensors               the mesh, where it is not the avatar's;  templates.npz  rest shapes by voice
 weights_npy/<name>.npy             [frames, 52] ARKit weights; where they are, motion is computed from them and the rig
 phones/<name>.json                 list of {phone, start, end} in seconds
 features/<encoder>/<name>.npy      float16, what the audio encoder's front end makes of the wav; written here
@@ -15,6 +16,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from streamingtalker.config import AudioDims
 from streamingtalker.data.phones import INVENTORY, Phone
 from streamingtalker.errors import UserError
 from streamingtalker.mood import Mood, MoodChange, mood_curve
-from streamingtalker.topology import Rig
+from streamingtalker.topology import Rig, load_rig, load_topology
 from streamingtalker.vqvae import MotionBasis
 
 
@@ -93,10 +95,29 @@ class Corpus:
         flat = self._load(self.path / "vertices_npy" / f"{clip.name}.npy")
         return flat.reshape(len(flat), -1, 3)
 
+    def rig(self, avatar: str | Path) -> Rig:
+        """The face of this corpus: its own mesh, which has no shapes, where it brings one; else the rig in ``avatar``.
+
+        Raises CheckpointError.
+        """
+        own = self.path / "topology.safetensors"
+        if not own.exists():
+            return load_rig(avatar)
+        face = load_topology(own)
+        nothing = np.zeros(0, np.int32)
+        shapes = np.zeros((0, face.vertex_count, 3), np.float32)
+        return Rig(face, (), shapes, (nothing, nothing), np.zeros((2, 3), np.float32))
+
+    def template(self, clip: Clip, rig: Rig) -> np.ndarray:
+        """The rest shape [V, 3] of a clip's speaker: the rig's, unless scanned people spoke."""
+        if rig.shape_names:
+            return rig.topology.template
+        return self._templates.get(clip.voice, rig.topology.template)
+
     def offsets(self, clip: Clip, rig: Rig) -> np.ndarray:
-        """Offsets [frames, V, 3] from the rig's template in metres."""
+        """Offsets [frames, V, 3] from the speaker's template in the unit of the vertices."""
         weights = self.weights(clip)
-        return rig.offsets(weights) if weights is not None else self.vertices(clip) - rig.topology.template
+        return rig.offsets(weights) if weights is not None else self.vertices(clip) - self.template(clip, rig)
 
     def coefficients(self, clip: Clip, rig: Rig, basis: MotionBasis) -> Tensor:
         """The motion in ``basis``, [frames, K]."""
@@ -115,6 +136,14 @@ class Corpus:
     def features(self, clip: Clip, dims: AudioDims) -> np.ndarray:
         """Features float16 [columns, bands + classes], memory-mapped. ``extract_features`` makes them."""
         return self._load(self.features_file(clip, dims))
+
+    @cached_property
+    def _templates(self) -> dict[str, np.ndarray]:
+        path = self.path / "templates.npz"
+        if not path.exists():
+            return {}
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name].astype(np.float32) for name in file.files}
 
     def _load(self, file: Path) -> np.ndarray:
         try:

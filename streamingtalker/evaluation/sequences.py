@@ -4,7 +4,6 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from streamingtalker.audio import RATE, Resampler, load_audio
 from streamingtalker.data.dataset import Clip, Corpus, CorpusError
 from streamingtalker.errors import UserError
-from streamingtalker.topology import Rig, Topology, avatar_path, load_rig, load_topology
+from streamingtalker.topology import Topology, avatar_path
 
 PIECE = 50  # frames of true motion in memory at once
 
@@ -62,11 +61,8 @@ class TestBed:
         """Raises UserError where the corpus or the face it is of cannot be read."""
         self.corpus = Corpus(path)
         self.document: dict[str, Any] = json.loads((self.corpus.path / "corpus.json").read_text())
-        own = self.corpus.path / "topology.safetensors"
-        self._rig: Rig | None = None
-        if not own.exists():
-            self._rig = load_rig(avatar_path(self.document.get("avatar", "maya")))
-        self.topology: Topology = self._rig.topology if self._rig else load_topology(own)
+        self._rig = self.corpus.rig(avatar_path(self.document.get("avatar", "maya")))
+        self.topology: Topology = self._rig.topology
 
     @property
     def kind(self) -> str:
@@ -97,14 +93,13 @@ class TestBed:
     def true_motion(self, target: Target) -> Iterator[np.ndarray]:
         """Absolute vertices float32 [k, V, 3] of the target, piece by piece."""
         for segment in target.segments:
-            weights = None if self._rig is None else self.corpus.weights(segment.clip)
-            vertices = self.corpus.vertices(segment.clip) if weights is None else None
+            weights = self.corpus.weights(segment.clip)
+            vertices = self.corpus.vertices(segment.clip) if weights is None else np.zeros(0)
             for first in range(0, segment.frames, PIECE):
                 rows = slice(first, min(first + PIECE, segment.frames))
-                if vertices is not None:
+                if weights is None:
                     yield np.asarray(vertices[rows], np.float32)
                 else:
-                    assert self._rig is not None and weights is not None
                     yield segment.template + self._rig.offsets(weights[rows])
 
     def sound(self, target: Target) -> np.ndarray:
@@ -119,22 +114,13 @@ class TestBed:
         return np.pad(pcm[:length], (0, max(length - len(pcm), 0)))
 
     def _segment(self, clip: Clip) -> Segment:
-        weights = None if self._rig is None else self.corpus.weights(clip)
+        template, weights = self.corpus.template(clip, self._rig), self.corpus.weights(clip)
         if weights is not None:
-            return Segment(clip, len(weights), self.topology.template)
+            return Segment(clip, len(weights), template)
         vertices = self.corpus.vertices(clip)
-        template = self._templates.get(clip.voice, self.topology.template)
         if vertices.shape[1:] != template.shape:
             raise CorpusError(f"{clip.name} has {vertices.shape[1]} vertices where its face has {len(template)}.")
         return Segment(clip, len(vertices), template)
-
-    @cached_property
-    def _templates(self) -> dict[str, np.ndarray]:
-        path = self.corpus.path / "templates.npz"
-        if not path.exists():
-            return {}
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name].astype(np.float32) for name in file.files}
 
 
 def joined(targets: Sequence[Target], frames: int) -> list[Target]:
