@@ -112,6 +112,10 @@ class ReleasedTalker(nn.Module):
         sampling = replace(self.dims.sampling, rule=rule)
         return self._collapsed(sampling) if collapsed else LoopSampler(self.head, sampling)
 
+    def forget_samplers(self) -> None:
+        """The head's weights have changed: what it was collapsed to holds no more."""
+        self._samplers.clear()
+
     def _collapsed(self, sampling: Sampling) -> Sampler:
         """Made once for each way of sampling: at the published size it takes seconds."""
         if sampling not in self._samplers:

@@ -27,11 +27,12 @@ class FullAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, W] → [B, T, W]."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[B, T, W] → [B, T, W]; nobody looks at the frames outside the ``mask`` [B, T]."""
         batch, frames, width = x.shape
         q, k, v = self.qkv(x).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
+        seen = None if mask is None else mask[:, None, None, :] > 0
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=self.scale)
         return self.out(y.transpose(1, 2).reshape(batch, frames, width))
 
 
@@ -45,9 +46,9 @@ class Block(nn.Module):
         self.feedforward_norm = nn.LayerNorm(dims.width)
         self.feedforward = FeedForward(dims.width, dims.feedforward)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[B, T, W] → [B, T, W]."""
-        x = x + self.attention(self.attention_norm(x))
+        x = x + self.attention(self.attention_norm(x), mask)
         return x + self.feedforward(self.feedforward_norm(x))
 
 
@@ -68,18 +69,31 @@ class MotionTransformer(nn.Module):
         self.register_buffer("position", torch.tensor([0.0, 1.0]).repeat(dims.width // 2))
         self.blocks = nn.ModuleList(Block(dims) for _ in range(dims.layers))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, W] → [B, T, W]."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[B, T, W] → [B, T, W]. With a ``mask`` [B, T], 1 until each sequence's end, as if there were nothing else."""
+        x = x if mask is None else _hold_last(x, mask)
         x = F.leaky_relu(self.conv(x.transpose(1, 2)), self.slope)
-        x = self.mix(_normalise(x).transpose(1, 2)) + self.position
+        x = self.mix(_normalise(x, mask).transpose(1, 2)) + self.position
         for block in self.blocks:
-            x = block(x)
+            x = block(x, mask)
         return x
 
 
-def _normalise(x: Tensor) -> Tensor:
+def _hold_last(x: Tensor, mask: Tensor) -> Tensor:
+    """[B, T, W] with each sequence's last frame repeated to the end: what replicate padding does."""
+    last = mask.sum(1, keepdim=True).long() - 1
+    places = torch.minimum(torch.arange(x.shape[1], device=x.device), last)
+    return x.gather(1, places[..., None].expand_as(x))
+
+
+def _normalise(x: Tensor, mask: Tensor | None = None) -> Tensor:
     """Zero mean and unit variance over time, [B, W, T]; a single frame becomes zero."""
-    variance, mean = torch.var_mean(x, dim=2, correction=0, keepdim=True)
+    if mask is None:
+        variance, mean = torch.var_mean(x, dim=2, correction=0, keepdim=True)
+    else:
+        weight = (mask / mask.sum(1, keepdim=True))[:, None]
+        mean = (x * weight).sum(2, keepdim=True)
+        variance = ((x - mean).square() * weight).sum(2, keepdim=True)
     return (x - mean) / (variance + 1e-5).sqrt()
 
 
@@ -102,15 +116,18 @@ class ReleasedVqVae(nn.Module):
         """Offsets [B, T, 3V] or [B, T, V, 3] from the template → quantised latents z_q [B, T, H·C] (eq. 3)."""
         return self.quantise(offsets).latents
 
-    def quantise(self, offsets: Tensor) -> Quantised:
-        """As ``encode``, with the codes' indices [B, T, H] and the two losses of eq. 9."""
-        flat = offsets.flatten(2)
-        hidden = self.encoder(F.leaky_relu(self.into(flat), self.dims.slope))
-        return cast(Quantised, self.quantiser(self.to_latent(hidden)))
+    def quantise(self, offsets: Tensor, mask: Tensor | None = None) -> Quantised:
+        """As ``encode``, with the codes' indices [B, T, H] and the two losses of eq. 9.
 
-    def decode(self, latents: Tensor) -> Tensor:
+        ``mask`` [B, T]: 1 until each sequence's end, where sequences of different length lie side by side.
+        """
+        flat = offsets.flatten(2)
+        hidden = self.encoder(F.leaky_relu(self.into(flat), self.dims.slope), mask)
+        return cast(Quantised, self.quantiser(self.to_latent(hidden), mask))
+
+    def decode(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:
         """Latents [B, T, H·C] → offsets [B, T, 3V] from the template (eq. 6)."""
-        return self.out(self.decoder(self.from_latent(latents)))
+        return self.out(self.decoder(self.from_latent(latents), mask))
 
     def decode_last(self, latents: Tensor) -> Tensor:
         """The last frame of ``decode``: latents [B, T, H·C] → offsets [B, 3V]."""
