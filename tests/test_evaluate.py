@@ -213,6 +213,15 @@ def test_long_sequences_are_joined_by_identity_and_cut_to_length(corpus):
         joined(bed.targets("test"), 100)
 
 
+def test_exported_sequences_are_those_that_are_scored(corpus, tmp_path, capsys):
+    assert main(["--data", str(corpus), "--long", "60", "--export", str(tmp_path / "long")]) == 0
+    assert "2 sequences" in capsys.readouterr().out
+    sound, rate = soundfile.read(tmp_path / "long" / "wav" / "long60_1_0.wav")
+    assert rate == 16000 and len(sound) == 32000
+    report = run(corpus, "--long", 60, "--predictions", tmp_path / "long" / "vertices_npy")
+    assert report["figures"]["lve"] == 0 and report["data"]["frames"] == 120
+
+
 def test_tenths_follow_a_growing_error(corpus, tmp_path):
     def drift(vertices):
         grown = np.linspace(0, 0.01, len(vertices), dtype=np.float32)

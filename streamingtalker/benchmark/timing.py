@@ -140,22 +140,22 @@ def sound_needed(model: FaceModel, speech: np.ndarray) -> float:
 
 
 @torch.inference_mode()
-def components(model: FaceModel, pcm: np.ndarray) -> dict[str, float]:
-    """Milliseconds a frame in each part of the model, over one stream of ``pcm``."""
+def components(model: FaceModel, pcm: np.ndarray, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+    """Milliseconds a frame in each part of the model, over one stream of ``pcm``, by that clock."""
     spent = dict.fromkeys(COMPONENTS, 0.0)
     encoder, state, frames = model.audio.stream(), model.state(), 0
-    state.sampler = _timed(state.sampler, spent, "diffusion head")
+    state.sampler = _timed(state.sampler, spent, "diffusion head", clock)
     pieces = [*(pcm[start : start + PIECE] for start in range(0, len(pcm), PIECE)), None]
     for piece in pieces:
-        began = time.perf_counter()
+        began = clock()
         audio = encoder.finish() if piece is None else encoder.feed(piece)
-        heard, inside = time.perf_counter(), spent["diffusion head"]
+        heard, inside = clock(), spent["diffusion head"]
         latents = model.next_latents(audio, state)
-        drawn = time.perf_counter()
+        drawn = clock()
         frames += len(model.next_offsets(latents, state).cpu())
         spent["audio encoder"] += heard - began
         spent["condition predictor"] += drawn - heard - (spent["diffusion head"] - inside)
-        spent["VQ-VAE decoder"] += time.perf_counter() - drawn
+        spent["VQ-VAE decoder"] += clock() - drawn
     return {name: 1000 * seconds / frames for name, seconds in spent.items()}
 
 
@@ -164,13 +164,15 @@ def cut(speech: np.ndarray, seconds: float) -> np.ndarray:
     return np.resize(speech, round(seconds * RATE)).astype(np.float32)
 
 
-def _timed(function: Callable[..., Any], spent: dict[str, float], name: str) -> Callable[..., Any]:
+def _timed(
+    function: Callable[..., Any], spent: dict[str, float], name: str, clock: Callable[[], float]
+) -> Callable[..., Any]:
     def timed(*arguments: Any) -> Any:  # noqa: ANN401 - whatever it wraps
-        began = time.perf_counter()
+        began = clock()
         result = function(*arguments)
         if isinstance(result, torch.Tensor) and result.is_cuda:
             torch.cuda.synchronize()
-        spent[name] += time.perf_counter() - began
+        spent[name] += clock() - began
         return result
 
     return timed

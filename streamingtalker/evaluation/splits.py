@@ -5,9 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import soundfile
 from rich.progress import Progress, TimeRemainingColumn
 
 from streamingtalker.checkpoint import load_talker
+from streamingtalker.config import RATE
 from streamingtalker.errors import UserError
 from streamingtalker.evaluation import pictures, tables
 from streamingtalker.evaluation.figures import Score, score
@@ -40,6 +43,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--long", type=int, help="join sequences to FRAMES frames each; also by tenths", metavar="FRAMES"
     )
+    parser.add_argument("--export", type=Path, help="write sound and truth of the sequences for others", metavar="DIR")
     parser.add_argument("--pictures", type=Path, help="folder for a heat map of the errors and films", metavar="DIR")
     parser.add_argument(
         "--films", type=int, default=1, help="films in --pictures: of the first N sequences", metavar="N"
@@ -59,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
         targets = bed.targets(arguments.split, arguments.sequences)
         if arguments.long:
             targets = joined(targets, arguments.long)
+        if arguments.export:
+            return _export(bed, targets, arguments.export)
         method = _method(arguments, bed)
         scores = _score_all(bed, method, targets, arguments.seeds, tenths=bool(arguments.long))
         policy = _POLICY if arguments.identity is None else f"style {arguments.identity} for everybody"
@@ -79,6 +85,18 @@ def main(argv: list[str] | None = None) -> int:
     print(tables.table([document]))
     if arguments.long:
         print(f"\n{tables.tenths_table(document)}")
+    return 0
+
+
+def _export(bed: TestBed, targets: Sequence[Target], folder: Path) -> int:
+    """``wav/`` and ``vertices_npy/`` of the very sequences that are scored, so that any method can be run on them."""
+    for name in ("wav", "vertices_npy"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for target in targets:
+        soundfile.write(folder / "wav" / f"{target.name}.wav", bed.sound(target), RATE)
+        motion = np.concatenate(list(bed.true_motion(target)))
+        np.save(folder / "vertices_npy" / f"{target.name}.npy", motion.reshape(len(motion), -1))
+    print(f"{folder}: {len(targets)} sequences.")
     return 0
 
 

@@ -18,7 +18,8 @@ from streamingtalker.data.prepare.meshes import MeshError, normalised, read_obj,
 from streamingtalker.errors import UserError
 from streamingtalker.safe_pickle import PickleError, checked_array, read_pickle
 
-MOST_FRAMES = 20_000  # of one sequence
+MOST_FRAMES = 20_000  # of one sequence on disk
+MOST_SCANS = 2_000  # of one sequence in a tar, which is held in memory
 
 
 class SourceError(UserError):
@@ -113,13 +114,20 @@ class RawVocaset:
         """16-bit samples of ``raw_audio_fixed.pkl``, scaled to [-1, 1]."""
         entry = _entry(self._sounds, wanted, "raw_audio_fixed.pkl")
         samples, rate = entry.get("audio"), entry.get("sample_rate")
-        if not isinstance(samples, np.ndarray) or samples.ndim != 1 or not len(samples) or not isinstance(rate, int):
+        if (
+            not isinstance(samples, np.ndarray)
+            or samples.ndim != 1
+            or not len(samples)
+            or samples.dtype.kind not in "if"
+        ):
             raise SequenceError("its sound in raw_audio_fixed.pkl is broken")
+        if not isinstance(rate, int | float) or not 4000 <= rate <= 200_000:
+            raise SequenceError("its sound in raw_audio_fixed.pkl has no usable sample rate")
         scale = np.iinfo(samples.dtype).max + 1 if samples.dtype.kind == "i" else 1
         sound = samples.astype(np.float32) / scale
-        if not np.isfinite(sound).all() or not 4000 <= rate <= 200_000:
-            raise SequenceError("its sound in raw_audio_fixed.pkl is broken")
-        return sound, rate
+        if not np.isfinite(sound).all():
+            raise SequenceError("its sound in raw_audio_fixed.pkl holds values that are not finite numbers")
+        return sound, int(rate)
 
     @cached_property
     def _vertices(self) -> np.ndarray:
@@ -276,12 +284,12 @@ def _members(archive: Path, size: int) -> dict[int, Callable[[], bytes]]:
     """The .vl members of a tar; nothing is unpacked to disk."""
     frames: dict[int, Callable[[], bytes]] = {}
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, "r:") as tar:
             for member in tar:
                 if not member.isfile() or not member.name.endswith(".vl"):
                     continue
-                if member.size != size or len(frames) >= MOST_FRAMES:
-                    raise SequenceError(f"{archive.name} holds a frame {member.name} of a wrong size")
+                if member.size != size or len(frames) >= MOST_SCANS:
+                    raise SequenceError(f"{archive.name} holds a frame {member.name} of a wrong size, or too many")
                 file = tar.extractfile(member)
                 content = file.read() if file else b""
                 frames[_number(member.name)] = lambda content=content: content  # type: ignore[misc]
