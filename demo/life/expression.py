@@ -23,7 +23,7 @@ _STATES: Mapping[str, Weights] = {
     "listening": {"browInnerUp": 0.06, "browOuterUp": 0.04},
     "hearing": {"browInnerUp": 0.26, "browOuterUp": 0.24, "eyeSquint": -0.05, "mouthSmile": 0.04},
     "thinking": {"browDownLeft": 0.18, "browInnerUp": 0.08, "browOuterUpRight": 0.36, "eyeSquint": 0.14,
-                 "mouthPress": 0.12, "mouthSmile": -0.12, "mouthLeft": 0.10, "mouthPucker": 0.08},
+                 "mouthPress": 0.06, "mouthSmile": -0.12, "mouthLeft": 0.10, "mouthPucker": 0.06},
     "speaking": {},
 }  # fmt: skip
 _RESTLESS: Weights = {"mouthSmile": 0.05, "browInnerUp": 0.06, "browOuterUp": 0.05, "eyeSquint": 0.05,
@@ -31,6 +31,7 @@ _RESTLESS: Weights = {"mouthSmile": 0.05, "browInnerUp": 0.06, "browOuterUp": 0.
 _UNFRIENDLY = np.array([mood != "happy" for mood in MOODS], float)
 _KEPT = {"brow": 1.0, "eye": 1.0, "cheek": 0.8, "mouthSmile": 0.6, "mouthFrown": 0.7}
 _SEALING = ("mouthClose", "jawOpen")
+_TOUCHING = -0.0005  # metres between lips that leave no slit
 _SETTLES = 0.6  # seconds from the look of one state to that of the next
 
 
@@ -70,7 +71,7 @@ class Expression:
     def _closed(self, weights: np.ndarray) -> np.ndarray:
         """``weights`` with lips that touch."""
         weights = np.clip(weights, 0.0, 1.0)
-        return weights if self._seal is None else self._seal.bring_to(weights[None], 0.0, np.ones(1))[0]
+        return weights if self._seal is None else self._seal.bring_to(weights[None], _TOUCHING, np.ones(1))[0]
 
 
 def _row(weights: Weights, names: Sequence[str]) -> np.ndarray:
