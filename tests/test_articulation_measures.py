@@ -202,7 +202,7 @@ def test_lips_at_heard_phones_and_at_other_times():
     opening = np.full(90, 0.01)
     opening[[30, 31, 60, 61]] = 0.0
     heard = [recording.Heard("m", 32 / 30), recording.Heard("b", 62 / 30), recording.Heard("aa", 45 / 30)]
-    found = recording.judge(motion(opening), heard, 30)
+    found = recording.judge(motion(opening), heard, LIMITS, 30)
     assert found["closed at its m b p"].share == 1 and found["closed at its m b p"].phones == 2
     assert found["closed at its m b p"].by_chance < 0.3
     assert found["open at its vowels"].share == 1

@@ -16,7 +16,7 @@ from streamingtalker.audio import RATE, Resampler, load_audio
 from streamingtalker.checkpoint import load_own_talker
 from streamingtalker.data.phones import BILABIALS, LABIODENTALS, ROUNDED, VOWELS, from_ipa
 from streamingtalker.errors import UserError
-from streamingtalker.evaluation.mouth import DEFAULT_THRESHOLDS, Motion, Mouth
+from streamingtalker.evaluation.mouth import Motion, Mouth, Thresholds
 from streamingtalker.generate import generate
 
 BEFORE, AFTER = 3, 1  # frames around a heard phone in which its shape may be reached: it is heard late, to 0.07 s
@@ -83,9 +83,8 @@ def phones_of(symbols: Sequence[tuple[str, float]]) -> list[Heard]:
     return heard
 
 
-def judge(motion: Motion, heard: Sequence[Heard], fps: float) -> dict[str, Finding]:
+def judge(motion: Motion, heard: Sequence[Heard], limits: Thresholds, fps: float) -> dict[str, Finding]:
     """What the lips did at what was heard, beside what they would do had they moved at other times."""
-    limits = DEFAULT_THRESHOLDS
     closed = limits.closed(motion)
     questions = {
         "closed at its m b p": (closed, BILABIALS),
@@ -132,10 +131,10 @@ def run(options: argparse.Namespace, hear: Hear | None = None) -> dict[str, Any]
     if not heard:
         raise RecordingError(f"Nothing that sounds like speech was heard in {options.recording}; try another one.")
     mouth = Mouth.of(talker.topology)
-    takes = []
+    limits, takes = Thresholds.usual(mouth), []
     for seed in range(options.seeds):
         offsets = generate(talker, pcm, identity=options.identity, seed=seed)
-        takes.append(judge(mouth.observe(offsets[:, mouth.watched]), heard, talker.dims.fps))
+        takes.append(judge(mouth.observe(offsets[:, mouth.watched]), heard, limits, talker.dims.fps))
     return {
         "recording": str(options.recording),
         "seconds_of_sound": len(pcm) / RATE,
