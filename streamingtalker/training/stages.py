@@ -129,15 +129,20 @@ def train_vqvae(
 ) -> int:
     """Stage 1, eq. 7: L_rec + L_quant, with vertices weighted as in ``MotionLoss``."""
     vqvae = talker.vqvae
+    if vqvae.dims.bottleneck == "none":
+        settle_latents(talker, examples)
+        return 0
     loss = MotionLoss(vqvae.basis, talker.topology).to(talker.start.device)
-    keeper = CodeKeeper(vqvae.quantiser, journal.machines if journal else ALONE)
+    codes = isinstance(vqvae.quantiser, Quantiser)
+    keeper = CodeKeeper(vqvae.quantiser, journal.machines if journal else ALONE) if codes else nn.Identity()
 
     def objective(batch: Batch, spent: float) -> dict[str, Tensor]:
         latents = vqvae.encoder(batch.coefficients)
         terms: dict[str, Tensor] = {}
         if spent >= recipe.continuous:
             inside = latents[batch.mask > 0].float().unflatten(-1, (vqvae.dims.all_components, vqvae.dims.code_dim))
-            keeper.observe(inside.detach(), spent)
+            if isinstance(keeper, CodeKeeper):
+                keeper.observe(inside.detach(), spent)
             quantised = vqvae.quantiser(latents.float(), batch.mask)
             terms["quantisation"] = recipe.weights.quantisation * quantisation_loss(quantised)
             latents = quantised.latents
@@ -255,8 +260,8 @@ def _conditions(talker: Talker, batch: Batch, audio: Tensor, recipe: Recipe, spe
     rows, frames = batch.mask.shape
     noise = torch.rand(rows, 1, 1, device=audio.device) * recipe.history_noise
     history = batch.latents + noise * torch.randn_like(batch.latents)
-    if torch.rand(()) < recipe.own_history * spent:
-        own = torch.rand(rows, device=audio.device) < OWN_ROWS
+    own = torch.rand(rows, device=audio.device) < OWN_ROWS
+    if own.any() and torch.rand(()) < recipe.own_history * spent:
         history[own] = free_run(talker, audio[own].detach(), batch.style[own], batch.latents[own])
     keep = (torch.rand(rows, 1, device=audio.device) >= recipe.history_dropout).expand(rows, frames)
     return talker.conditions(history, audio, batch.style, keep)
