@@ -37,10 +37,10 @@ _SIGNS = {
         "serious": r"\b(?:warnings?|careful(?:ly)?|caution|danger(?:s|ous)?|beware|attention|important(?:ly)?|crucial|"
         r"must|never|emergency|serious(?:ly)?|please note|risks?|risky|illegal|poison\w*|threat\w*|crimes?|war|"
         r"fatal|call (?:a doctor|an ambulance|the police|for help|911|112)|do not (?:touch|open|move))\b|[⚠🚨]",
-        "happy": r"\b(?:hello|hi|hey|welcome|good (?:morning|afternoon|evening)|nice to|glad|happy|happily|delight\w*|"
-        r"pleas(?:ed|ure)|great|wonderful|fantastic|excellent|awesome|lovely|congratulations|thanks?|thank you|"
-        r"i love|enjoy\w*|fun|funny|jokes?|laugh\w*|haha|hooray|yay|cheers|bravo|well done|good luck|perfect|"
-        r"birthday|party|celebrat\w+)\b|[😀😃😄😁😆😂🤣😊🙂😉😍🥰😎🎉👍❤]",
+        "happy": r"\b(?:hello|hi|hey|welcome|goodbye|good (?:morning|afternoon|evening)|nice (?:to|talking|meeting)|"
+        r"glad|happy|happily|delight\w*|pleas(?:ed|ure)|great|wonderful|fantastic|excellent|awesome|lovely|"
+        r"congratulations|thanks?|i love|enjoy\w*|fun|funny|jokes?|laugh\w*|haha|hooray|yay|cheers|bravo|well done|"
+        r"good luck|perfect|birthday|party|celebrat\w+)\b|[😀😃😄😁😆😂🤣😊🙂😉😍🥰😎🎉👍❤]",
     }.items()
 }
 _NEGATED = re.compile(r"(?:\b(?:not|no|never|neither|nor|without|hardly)|n['’]t)\s+(?:[\w'’]+\s+){0,2}$", re.IGNORECASE)

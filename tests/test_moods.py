@@ -21,6 +21,7 @@ from streamingtalker.mood import Mood
         ("Well done, you found it.", "happy"),
         ("I enjoy a good conversation.", "happy"),
         ("Here is a funny story.", "happy"),
+        ("Goodbye, it was nice talking with you.", "happy"),
         ("Let us begin!", "happy"),
         ("See you tomorrow 😀", "happy"),
         ("Ich freue mich 😊", "happy"),
