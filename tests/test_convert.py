@@ -1,8 +1,8 @@
 """Published files made into ours: from tiny networks in exactly their formats, and from files that mean harm."""
 
 import dataclasses
+import os
 import pickle
-import time
 import zipfile
 
 import numpy as np
@@ -133,10 +133,10 @@ class Files:
 
     def refuses(self, capsys, which: str, *, why: str = "") -> None:
         """The command fails in time and names the file."""
-        start = time.monotonic()
+        start = sum(os.times()[:4])  # processor time, ours and our children's: others use this machine, too
         assert self.run() == 2
         said = capsys.readouterr().err
-        assert time.monotonic() - start < SECONDS
+        assert sum(os.times()[:4]) - start < SECONDS
         assert self.paths[which].name in said and why in said and said.count("\n") == 1
         assert not self.out.exists() or not list(self.out.iterdir())
 
@@ -349,9 +349,16 @@ def test_masks_that_do_not_fit(files, capsys, tmp_path, masks):
     assert "masks.pkl" in capsys.readouterr().err
 
 
-def test_the_help_teaches(capsys):
+def test_counters_of_the_training_are_left_out_and_named(files, capsys):
+    files.save("talker", {**files.state, "losses.losses_train.total": torch.tensor(3)})
+    assert files.run() == 0
+    assert "losses.losses_train.total" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["released", "--help"]])
+def test_the_help_teaches(capsys, arguments):
     with pytest.raises(SystemExit):
-        main(["released", "--help"])
+        main(arguments)
     text = capsys.readouterr().out
     for word in ("voca_vae.ckpt", "diffar_biwi", "FLAME_masks.pkl", "run_demo.py --talker"):
         assert word in text

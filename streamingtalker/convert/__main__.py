@@ -13,9 +13,9 @@ from streamingtalker.tensor_file import TALKER
 
 DESCRIPTION = "Make the files published with the paper into a checkpoint that this project runs."
 RELEASED = """\
-The files come with the paper's code and with VOCASET or BIWI:
+python -m streamingtalker.convert released takes files that come with the paper's code and with VOCASET or BIWI:
 
-  VOCASET                            BIWI
+              VOCASET                    BIWI
   --vqvae     voca_vae.ckpt              biwi_vae.ckpt
   --talker    diffar_voca_241120.ckpt    diffar_biwi_241212.ckpt
   --templates templates.pkl              templates.pkl
@@ -35,7 +35,9 @@ Then let it speak:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m streamingtalker.convert",
-        description=f"{DESCRIPTION} 'released --help' tells which files that takes.",
+        description=DESCRIPTION,
+        epilog=RELEASED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="released")
     released = kinds.add_parser(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from streamingtalker.convert.errors import ConvertError
-from streamingtalker.convert.names import LEFT_OUT, MOTION
+from streamingtalker.convert.names import COUNTERS, LEFT_OUT, MOTION
 from streamingtalker.convert.released import fill
 from streamingtalker.convert.shapes import preset, read_dims
 from streamingtalker.convert.torch_file import read_state
@@ -73,8 +73,7 @@ def join(vqvae: Path, talker: Path) -> tuple[dict[str, Tensor], list[str]]:
     The talker's file holds the VQ-VAE again, its decoder perhaps trained on; that is the one that is used. Encoder and
     codebook must be those of the VQ-VAE's file.
     """
-    motion, motion_rest = read_state(vqvae)
-    state, talker_rest = read_state(talker)
+    (motion, motion_rest), (state, talker_rest) = _network(vqvae), _network(talker)
     foreign = [name for name in motion if not name.startswith(MOTION)]
     if foreign:
         raise ConvertError(f"{vqvae} holds {foreign[0]}, which no VQ-VAE has; give voca_vae.ckpt or biwi_vae.ckpt.")
@@ -92,6 +91,13 @@ def join(vqvae: Path, talker: Path) -> tuple[dict[str, Tensor], list[str]]:
     if any(not torch.equal(motion[name], state[name]) for name in motion):
         notes.append(f"{vqvae.name}: the decoder left out, the talker's was trained on")
     return state, notes
+
+
+def _network(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of a checkpoint's network, and the names of the rest."""
+    state, rest = read_state(path)
+    counters = [name for name in state if name.startswith(COUNTERS)]
+    return {name: value for name, value in state.items() if name not in counters}, [*rest, *counters]
 
 
 def _pairs(vqvae: Path, motion: list[str], talker: Path, state: list[str]) -> list[tuple[Path, list[str]]]:

@@ -14,6 +14,7 @@ from streamingtalker.released.dims import ReleasedDims
 MOTION = "autoencoder."
 TALKER = "diff_ar_network."
 AUDIO = "audio_encoder."
+COUNTERS = "losses."  # of the training's metrics; no part of the network
 LEFT_OUT = "what position tables repeat or the network never reads, and queries and keys of attention to a single frame"
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def _load(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
         packed = zipfile.is_zipfile(path)
         if packed:
             _refuse_bombs(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
+        with warnings.catch_warnings(action="ignore"):  # of torch, about how a file was written
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
     except ConvertError:
         raise
     except pickle.UnpicklingError as error:
@@ -53,7 +55,7 @@ def _refuse_bombs(path: Path) -> None:
 
 
 def _numbers(path: Path, name: str, value: object, size: int) -> Tensor:
-    if not isinstance(value, Tensor) or value.is_sparse or value.is_quantized or not value.is_floating_point():
+    if not isinstance(value, Tensor) or value.is_sparse or value.is_quantized or value.is_complex():
         raise ConvertError(f"{path}: {name} is no tensor of plain numbers; the file is another network's.")
     if value.numel() * value.element_size() > size:
         raise ConvertError(f"{path}: {name} claims more numbers than the file holds; get it again.")
