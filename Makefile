@@ -7,9 +7,10 @@ BIN    := $(VENV)/bin
 
 # Debian packages: sound, OpenGL and, for the tests, a virtual screen, a virtual sound server and more voices.
 DEMO_PACKAGES := python3-venv libportaudio2 libegl1 libgl1 libopengl0 libgl1-mesa-dri libglx-mesa0
+WEIGHTS_PACKAGES := festival festvox-kdlpc16k
 TEST_PACKAGES := xvfb pulseaudio pulseaudio-utils libasound2-plugins espeak-ng flite
 
-.PHONY: demo test check models clean help
+.PHONY: demo test check models weights clean help
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
@@ -29,6 +30,16 @@ check: $(VENV)/test-installed  ## lint and type check
 models: $(VENV)/demo-installed  ## fetch the offline models (checked by SHA-256)
 	$(BIN)/python -m demo.models
 
+# The corpus' voices, and what the shipped weights were trained with: about two hours on two cores.
+weights: $(VENV)/test-installed | $(VENV)/weights-packages  ## speak the corpus and train the default face from nothing
+	$(BIN)/python -m streamingtalker.data.synthetic --out corpus --minutes 352 --seed 0 --no-vertices
+	$(BIN)/python -m streamingtalker.train vqvae --data corpus --out runs/default --steps 2600 $(TRAINING)
+	$(BIN)/python -m streamingtalker.train encoder --data corpus --out runs/default --steps 6000 $(TRAINING)
+	$(BIN)/python -m streamingtalker.train talker --data corpus --out runs/default --steps 5000 $(TRAINING)
+	$(BIN)/python -m streamingtalker.train talker --head linear --data corpus --out runs/default --steps 3000 $(TRAINING)
+
+TRAINING ?= --seed 0 --threads 1 --bf16
+
 $(VENV)/bin/python: | $(VENV)/demo-packages
 	$(PYTHON) -m venv $(VENV)
 
@@ -47,6 +58,10 @@ $(VENV)/demo-packages:
 
 $(VENV)/test-packages:
 	@$(call install_packages,$(TEST_PACKAGES))
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/weights-packages:
+	@$(call install_packages,$(WEIGHTS_PACKAGES))
 	@mkdir -p $(VENV) && touch $@
 
 # Install Debian packages where apt may be used, else print the one line to run and go on.
