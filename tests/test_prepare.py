@@ -1,5 +1,6 @@
 """VOCASET and BIWI made into corpora, from tiny data sets in exactly their file formats."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -14,8 +15,11 @@ from streamingtalker.data.prepare.__main__ import main
 from streamingtalker.data.prepare.datasets import BIWI, VOCASET
 from streamingtalker.data.prepare.meshes import MeshError, normalised, read_indices, read_obj, read_ply, surface
 from streamingtalker.evaluate import main as evaluate
+from streamingtalker.evaluation.figures import score
+from streamingtalker.evaluation.methods import TalkerMethod
 from streamingtalker.evaluation.sequences import TestBed, joined
 from streamingtalker.topology import load_topology
+from tests.conftest import TINY, tiny_talker
 
 VOCA_CLIPS = [  # subject, sentence
     (VOCASET.identities[0], "sentence01"),
@@ -330,3 +334,13 @@ def test_meshes_and_regions_that_are_none_are_named(tmp_path):
 def test_a_folder_without_the_data_set_is_named(tmp_path, capsys):
     assert main(["biwi", "--raw", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "neither faces nor vertices_npy" in capsys.readouterr().err
+
+
+def test_a_model_of_the_data_sets_face_is_scored_in_every_style_for_an_unknown_speaker(voca_corpus):
+    bed = TestBed(voca_corpus)
+    talker = tiny_talker(motion=dataclasses.replace(TINY.motion, vertices=5023), styles=8)
+    method = TalkerMethod(talker, bed, "random weights")
+    (known, *_), (unknown, *_) = bed.targets("train"), bed.targets("test")
+    assert method.conditions(known) == ["0"] and method.conditions(unknown) == [str(k) for k in range(8)]
+    found = score(bed, method, unknown, [0])
+    assert found.frames == 4 and found.cut == 0 and found.figures.lve > 0
