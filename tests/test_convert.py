@@ -349,6 +349,15 @@ def test_masks_that_do_not_fit(files, capsys, tmp_path, masks):
     assert "masks.pkl" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["", "lips", "1.5", "-1", "9" * 30, "23370"])
+def test_lists_of_vertices_that_do_not_fit(tmp_path, capsys, text):
+    biwi = Files(tmp_path, "biwi")
+    for name in ("lve.txt", "fdd.txt"):
+        (tmp_path / name).write_text(text)
+    assert biwi.run("--regions", tmp_path) == 2
+    assert "lve.txt" in capsys.readouterr().err
+
+
 def test_counters_of_the_training_are_left_out_and_named(files, capsys):
     files.save("talker", {**files.state, "losses.losses_train.total": torch.tensor(3)})
     assert files.run() == 0

@@ -59,7 +59,7 @@ def read_indices(path: Path) -> np.ndarray:
     """Vertex indices int32 of a text file of numbers."""
     _present(path)
     text = path.read_text("latin1")
-    if re.search(r"[^\d\s,\[\]]", text) or not re.search(r"\d", text):
+    if re.search(r"[^\d\s,\[\]]|\d{10}", text) or not re.search(r"\d", text):
         raise MeshError(f"{path} is no list of vertex numbers; get it again.")
     return np.unique(np.array([int(word) for word in re.findall(r"\d+", text)])).astype(np.int32)
 
