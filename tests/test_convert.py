@@ -349,7 +349,7 @@ def test_masks_that_do_not_fit(files, capsys, tmp_path, masks):
     assert "masks.pkl" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "lips", "1.5", "-1", "9" * 30, "23370"])
+@pytest.mark.parametrize("text", ["1.5", "9" * 30, "23370"])
 def test_lists_of_vertices_that_do_not_fit(tmp_path, capsys, text):
     biwi = Files(tmp_path, "biwi")
     for name in ("lve.txt", "fdd.txt"):
