@@ -28,7 +28,6 @@ _STATES: Mapping[str, Weights] = {
 }  # fmt: skip
 _RESTLESS: Weights = {"mouthSmile": 0.05, "browInnerUp": 0.06, "browOuterUp": 0.05, "eyeSquint": 0.05,
                       "cheekSquint": 0.04}  # fmt: skip
-_UNFRIENDLY = np.array([mood != "happy" for mood in MOODS], float)
 _KEPT = {"brow": 1.0, "eye": 1.0, "cheek": 0.8, "mouthSmile": 0.6, "mouthFrown": 0.7}
 _SEALING = ("mouthClose", "jawOpen")
 _TOUCHING = -0.0005  # metres between lips that leave no slit
@@ -61,7 +60,7 @@ class Expression:
 
     def step(self, seconds: float, passed: float, state: str, speaking: float, mood_is_drawn: bool) -> np.ndarray:
         """Weights [S] at ``seconds``. ``speaking`` from 0 to 1; ``mood_is_drawn``: speech shows the mood itself."""
-        friendly = (state != "speaking") * max(0.0, 1 - float(self.mood.value @ _UNFRIENDLY))
+        friendly = (state != "speaking") * max(0.0, 1 - float(self.mood.value.sum()))  # a mood takes its place
         look = self._look.follow(friendly * self._friendly + self._states[state], passed, _SETTLES)
         held = np.clip(self._neutral + self.mood.value @ self._moods, 0.0, 1.0)
         silent = self._closed(held + look + self._restless * self._waves.at(seconds))
