@@ -29,6 +29,7 @@ vec3 lit(vec3 position, vec3 normal, vec3 albedo, vec2 material)
     vec3 highlight = vec3(0.0);
     float sharpness = 2.0 / (roughness * roughness * roughness * roughness + 0.0005) - 2.0;
     float edge = 1.0 - max(dot(n, view), 0.0);
+    float shine = roughness < 0.99 ? 1.0 : 0.0;  // nothing shines in a mouth or under hair
     float fresnel = 0.04 + 0.25 * edge * edge * edge * edge * (1.0 - roughness);
     for (int i = 0; i < LIGHTS; i++) {
         vec3 to_light = -directional_lights[i].direction;
@@ -38,5 +39,5 @@ vec3 lit(vec3 position, vec3 normal, vec3 albedo, vec2 material)
         float half_way = max(dot(n, normalize(to_light + view)), 0.0);
         highlight += radiance * (pow(half_way, sharpness) * max(facing, 0.0));
     }
-    return to_srgb(albedo * diffuse + highlight * (fresnel * (sharpness + 8.0) * 0.125));
+    return to_srgb(albedo * diffuse + highlight * (shine * fresnel * (sharpness + 8.0) * 0.125));
 }

@@ -13,8 +13,24 @@ FRONT, CROWN = 35.0, 118.0  # degrees above straight ahead where the parting beg
 FINE, SMOOTHINGS = 61, 40
 OVER = 0.58  # share of a strand that lies on the skull; the rest hangs
 SHEET = (36, 18)  # strands and cross-sections of the inner layer on each side
-LOCKS = 140  # on each side
-SECTIONS = (0, 0.09, 0.18, 0.27, 0.36, 0.45, 0.54, 0.63, 0.73, 0.85, 1)  # of a lock; few where it hangs
+LOCKS = 100  # on each side
+SECTIONS = (
+    0,
+    0.06,
+    0.12,
+    0.18,
+    0.24,
+    0.30,
+    0.36,
+    0.42,
+    0.48,
+    0.54,
+    0.60,
+    0.68,
+    0.78,
+    0.89,
+    1,
+)  # of a lock; few where it hangs
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ def _path(skull: Skull, look: Bob, strand: Strand, at: np.ndarray) -> tuple[np.n
 def _raw_path(skull: Skull, look: Bob, strand: Strand, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     over = np.minimum(at / OVER, 1.0)
     direction = _over_the_skull(look, strand, over)
-    volume = np.interp(strand.origin, [0, 0.15, 0.4, 1.0, 1.5], [0.0035, 0.008, 0.0125, 0.014, 0.014])
+    volume = look.volume * np.interp(strand.origin, [0, 0.15, 0.4, 1.0, 1.5], [0.25, 0.57, 0.89, 1, 1])
     lift = 0.0055 + strand.height * volume * smoothstep(0.0, 0.55, over)
     points = skull.centre + direction * (skull(direction) + lift)[:, None]
     level = direction[-1:] * [1, 0, 1] / np.linalg.norm(direction[-1, [0, 2]])
@@ -112,7 +128,7 @@ def _lock(skull: Skull, look: Bob, side: float, index: int) -> Mesh:
     at = np.array(SECTIONS)
     points, outward = _path(skull, look, strand, at)
     width = (0.0024 + 0.0036 * smoothstep(0.0, 0.35, at)) * (1 - 0.66 * smoothstep(0.84, 1.0, at))
-    width *= 1.25 if broad else 0.45 + 0.45 * chance[3]
+    width *= 1.45 if broad else 0.55 + 0.5 * chance[3]
     return lock(points, outward, width, _lock_colors(look.color, at, chance))
 
 

@@ -7,7 +7,7 @@ from streamingtalker.bake.paint import blend, smoothstep
 from streamingtalker.bake.scalp import EDGE, Scalp
 from streamingtalker.bake.strands import Mesh
 
-RIM = 4  # vertices round a tuft
+RIM = 3  # vertices round a tuft
 
 
 def tufts(scalp: Scalp, look: Cropped) -> Mesh:
@@ -17,14 +17,14 @@ def tufts(scalp: Scalp, look: Cropped) -> Mesh:
     chance = np.arange(look.tufts)[:, None] * [0.324718, 0.618034, 0.754878] % 1.0
     grown = smoothstep(0.0, EDGE, inside)
     middle = at + normal * (look.thickness * grown)[:, None]
-    size = look.tuft * (0.35 + 0.65 * grown) * (0.8 + 0.4 * chance[:, 0])
+    size = look.tuft * (0.5 + 0.5 * grown) * (0.8 + 0.4 * chance[:, 0])
     aside = np.cross(normal, [0.3, 0.2, 0.9])
     aside /= np.linalg.norm(aside, axis=1, keepdims=True)
     turn = chance[:, 1:2] * 2 * np.pi + np.arange(RIM) * 2 * np.pi / RIM
     spread = np.cos(turn)[..., None] * aside[:, None] + np.sin(turn)[..., None] * np.cross(normal, aside)[:, None]
     rim = middle[:, None] + size[:, None, None] * (0.75 * spread - 0.10 * normal[:, None])
     lean = aside * (chance[:, 2:] - 0.5)
-    peak = middle + size[:, None] * (normal * (0.30 + 0.70 * grown[:, None]) + 0.5 * lean)
+    peak = middle + size[:, None] * (normal * (0.85 + 0.15 * grown[:, None]) + 0.5 * lean)
     points = np.concatenate([rim, peak[:, None]], axis=1).reshape(-1, 3)
     fan = np.stack([np.arange(RIM), (np.arange(RIM) + 1) % RIM, np.full(RIM, RIM)], axis=1)
     faces = (np.arange(look.tufts)[:, None, None] * (RIM + 1) + fan).reshape(-1, 3)

@@ -38,10 +38,14 @@ class Drawn:
 class Anchors:
     """A few vertices that span space, so that any point that moves with them can be written as their weighted mean."""
 
-    def __init__(self, template: np.ndarray, candidates: np.ndarray, count: int = 6) -> None:
-        chosen = [int(candidates[np.argmax(template[candidates, 2])])]
+    def __init__(
+        self, template: np.ndarray, candidates: np.ndarray, count: int = 6, plan: np.ndarray | None = None
+    ) -> None:
+        """``count`` of the ``candidates`` that lie far apart on ``template`` [V, 3], or on ``plan`` [V, 3]."""
+        place = template if plan is None else plan
+        chosen = [int(candidates[np.argmax(place[candidates, 2])])]
         for _ in range(count - 1):
-            distance = np.linalg.norm(template[candidates][:, None] - template[chosen][None], axis=2).min(axis=1)
+            distance = np.linalg.norm(place[candidates][:, None] - place[chosen][None], axis=2).min(axis=1)
             chosen.append(int(candidates[distance.argmax()]))
         self._ids = np.array(chosen)
         self._size = len(template)

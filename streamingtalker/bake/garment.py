@@ -16,6 +16,8 @@ SHOULDER = 0.105  # metres from the middle; the arms begin further out
 CUT = -0.217  # where the bust ends
 SKIRT, SKIRT_STEPS = 0.11, 6  # metres of cloth below it, and their rows
 CHEST = -0.20  # below this the head does not reach
+RELAXATIONS = 24
+COARSE_CLOTH = 0.10  # what the normals of a quad that is not subdivided may be off by
 HEM_STEPS, HEM_SIDES = 100, 6
 
 
@@ -38,9 +40,10 @@ def part(rig: BakedRig, surface: Surface, plan: Surface, look: Garment) -> Drawn
     fields = (depth[:, None], plan.positions[:, 1:2], surface.positions)
     plain = sparse.hstack([surface.matrix, *map(sparse.csr_matrix, fields)])
     carried = (plain + _moved(chest, moved)).tocsr()
-    rows, faces = drawn.clip(carried, surface.refined.triangles(skin.curved(surface)), depth)
+    rows, faces = drawn.clip(carried, surface.refined.triangles(skin.curved(surface, COARSE_CLOTH)), depth)
     rows, faces = drawn.clip(rows, faces, rows[:, -4].toarray().ravel() - CUT)
     rows, faces = _lengthened(rows, faces, chest)
+    rows = rows + _moved(chest, _relaxed(rows[:, -3:].toarray(), faces, *rows[:, [-5, -4]].toarray().T))
     cloth, positions = rows[:, :-5].tocsr(), rows[:, -3:].toarray()
     rim = np.flatnonzero(np.abs(rows[:, -5].toarray().ravel()) < 0.004)
     hem, hem_faces = _hem(cloth, positions, rim, chest)
@@ -57,6 +60,21 @@ def _arms_lowered(positions: np.ndarray) -> np.ndarray:
     moved[:, 0] = -0.36 * np.sign(positions[:, 0]) * eased
     moved[:, 1] = -0.10 * eased
     return moved
+
+
+def _relaxed(positions: np.ndarray, faces: np.ndarray, depth: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Displacements [r, 3] that pull cloth straight over hollows: not at the neckline, ``depth`` [r] above, nor below
+    the bust, where ``height`` [r] is least."""
+    sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    links = sparse.coo_matrix((np.ones(len(sides)), sides.T), (len(positions), len(positions))).tocsr()
+    links = ((links + links.T) > 0).astype(float)
+    mean = sparse.diags(1 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1)) @ links
+    loose = (smoothstep(0.004, 0.03, depth) * smoothstep(CUT, CUT + 0.02, height))[:, None]
+    moved = positions
+    for _ in range(RELAXATIONS):
+        for pull in (0.6, -0.63):  # Taubin's pair of steps: wrinkles go, the volume stays
+            moved = moved + pull * loose * (mean @ moved - moved)
+    return moved - positions
 
 
 def _lengthened(rows: sparse.csr_matrix, faces: np.ndarray, chest: Anchors) -> tuple[sparse.csr_matrix, np.ndarray]:

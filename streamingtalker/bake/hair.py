@@ -14,8 +14,8 @@ def parts(surface: Surface, plan: Surface, inside: np.ndarray, look: Hair, still
     under, locks = _layers(surface, plan, inside, look)
     matt = isinstance(look, Cropped)
     return [
-        _joined("hair_under", under, still, 0.9 if matt else 0.3),
-        _joined("hair", locks, still, 0.8 if matt else 0.5),
+        _joined("hair_under", under, still, 0.9 if matt else 1.0),
+        _joined("hair", locks, still, 0.9 if matt else 0.5),
     ]
 
 
@@ -25,9 +25,9 @@ def veil(surface: Surface, plan: Surface, look: Hair) -> list[tuple[np.ndarray, 
 
 
 def _layers(surface: Surface, plan: Surface, inside: np.ndarray, look: Hair) -> tuple[list[Mesh], list[Mesh]]:
-    skull = Skull(surface, plan)
     if isinstance(look, Bob):
-        return bob.layers(skull, look)
+        return bob.layers(Skull(surface, plan), look)
+    skull = Skull(surface, plan, sharpness=900.0)
     ground = scalp.cut(surface, plan, inside)
     under = [scalp.layer(ground, look)]
     match look:

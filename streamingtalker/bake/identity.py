@@ -93,6 +93,12 @@ SHORT_HAIRLINE: Knots = (
     (86, 0.028), (92, 0.040), (104, 0.038), (110, 0.015), (118, -0.03), (140, -0.05), (180, -0.055)
 )  # fmt: skip
 
+# Rounder, without sideburns.
+SOFT_HAIRLINE: Knots = (
+    (0, 0.0965), (14, 0.0960), (28, 0.0915), (40, 0.083), (51, 0.070), (60, 0.055), (68, 0.040), (75, 0.024),
+    (80, 0.014), (85, 0.024), (92, 0.040), (104, 0.038), (110, 0.015), (118, -0.005), (140, -0.02), (180, -0.025)
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Hair:
@@ -102,6 +108,7 @@ class Hair:
     hairline: Knots = SHORT_HAIRLINE
     scalp: Color = (0.14, 0.09, 0.065)  # of the skin under it
     over_ears: bool = False
+    ragged: float = 0.0  # how far the hairline strays
     thickness: float = 0.004  # of the layer that keeps the scalp from showing
 
 
@@ -114,6 +121,7 @@ class Bob(Hair):
     parting: float = 0.014  # to the avatar's left of the middle
     tip: float = -0.098  # height of the tips in front
     rise: float = 0.022  # how much shorter the back is
+    volume: float = 0.014  # how far it stands off the head
 
 
 @dataclass(frozen=True)
@@ -128,8 +136,9 @@ class Cropped(Hair):
 class Parted(Hair):
     """A short cut, combed to either side of a parting."""
 
+    ragged: float = 0.0012
     parting: float = 0.034  # to the avatar's left of the middle
-    locks: int = 620
+    locks: int = 720
     top: float = 0.062  # length of the hair above, and on the sides
     sides: float = 0.026
     volume: float = 0.012  # how far the hair above rises
@@ -139,7 +148,9 @@ class Parted(Hair):
 class Gathered(Hair):
     """Long hair combed back into a bun."""
 
-    locks: int = 420
+    hairline: Knots = SOFT_HAIRLINE
+    thickness: float = 0.002
+    locks: int = 400
     bun: tuple[float, float, float] = (0.0, 0.80, -0.60)  # direction from the middle of the skull
     radius: float = 0.030
 

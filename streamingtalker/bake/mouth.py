@@ -1,5 +1,7 @@
 """Teeth, gums and tongue. The teeth are modelled here and move with the rig's own rows of teeth."""
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse as sparse
 
@@ -22,13 +24,19 @@ ARCH = (0.0285, 0.041)  # half width and depth of the upper arch
 def parts(rig: BakedRig, reference: BakedRig) -> list[Drawn]:
     """Both rows of teeth with their gums, modelled in the mouth of the ``reference``, and the tongue."""
     lip_line = float(reference.template[reference.lip_pairs, 1].mean())
-    upper = _row(reference, "teeth_upper", UPPER, lip_line - 0.0020, 1.0, 0.0475)
-    lower = _row(reference, "teeth_lower", LOWER, lip_line - 0.0030, -1.0, 0.0445)
-    return [*upper, *lower, _tongue(rig)]
+    upper = _row("teeth_upper", rig, reference, UPPER, lip_line - 0.0020, 1.0, 0.0475)
+    lower = _row("teeth_lower", rig, reference, LOWER, lip_line - 0.0030, -1.0, 0.0445)
+    return [*upper, *lower, _tongue(rig, reference)]
 
 
 def _row(
-    rig: BakedRig, part: str, sizes: tuple[tuple[float, float, float], ...], edge: float, up: float, back: float
+    part: str,
+    rig: BakedRig,
+    reference: BakedRig,
+    sizes: tuple[tuple[float, float, float], ...],
+    edge: float,
+    up: float,
+    back: float,
 ) -> list[Drawn]:
     """Teeth with edges at height ``edge`` and roots that point ``up``, on an arch that begins at z ``back``."""
     scale = 1.0 if up > 0 else 0.93
@@ -48,12 +56,21 @@ def _row(
             triangles.append((faces[:, ::-1] if side * up > 0 else faces) + first)
             positions.append((middle + turned) * [side, 1, 1])
             colors.append(_enamel(tooth, height, outward))
-    anchors = Anchors(rig.template, rig.mesh.members(part))
+    anchors = Anchors(rig.template, rig.mesh.members(part), plan=reference.template)
     gum, gum_faces, gum_colors = _gum(edge + up * 0.0108, scale, back, up)
     faces = np.concatenate(triangles).astype(np.int32)
-    teeth = Drawn(part, anchors.points(np.concatenate(positions)), faces, np.concatenate(colors), Material(0.3))
-    gums = Drawn(f"gums{part[5:]}", anchors.points(gum), gum_faces, gum_colors, Material(0.25, double_sided=True))
+    moved = _carried(reference.template, rig.template, rig.mesh.members(part))
+    teeth = Drawn(part, anchors.points(moved(np.concatenate(positions))), faces, np.concatenate(colors), Material(0.3))
+    gums = Drawn(
+        f"gums{part[5:]}", anchors.points(moved(gum)), gum_faces, gum_colors, Material(0.25, double_sided=True)
+    )
     return [teeth, gums]
+
+
+def _carried(before: np.ndarray, after: np.ndarray, members: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The affine map of points [n, 3] that fits best how ``members`` go from one template to the other."""
+    fit = np.linalg.lstsq(np.column_stack([before[members], np.ones(len(members))]), after[members], rcond=None)[0]
+    return lambda points: points @ fit[:3] + fit[3]
 
 
 def _on_arch(length: float, scale: float, back: float) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +127,7 @@ def _gum(height: float, scale: float, back: float, up: float) -> tuple[np.ndarra
     return np.concatenate(rings), drawn.grid_triangles(len(lengths), len(around), closed=True), colors
 
 
-def _tongue(rig: BakedRig) -> Drawn:
+def _tongue(rig: BakedRig, reference: BakedRig) -> Drawn:
     members = rig.mesh.members("tongue")
     refined = catmull_clark(np.searchsorted(members, rig.mesh.quads["tongue"]), len(members))
     pick = sparse.coo_matrix((np.ones(len(members)), (np.arange(len(members)), members)), (len(members), rig.mesh.size))
@@ -118,7 +135,7 @@ def _tongue(rig: BakedRig) -> Drawn:
     depth = (positions[:, 2] - positions[:, 2].min()) / np.ptp(positions[:, 2])
     groove = np.exp(-((positions[:, 0] / 0.0022) ** 2))
     colors = np.array(TONGUE) * (0.14 + 0.90 * smoothstep(0.35, 0.95, depth) - 0.12 * groove)[:, None]
-    jaw = Anchors(rig.template, rig.mesh.members("teeth_lower"))
+    jaw = Anchors(rig.template, rig.mesh.members("teeth_lower"), plan=reference.template)
     matrix = (1 + TONGUE_REACH) * (refined.matrix @ pick) - TONGUE_REACH * jaw.points(positions)
     behind_teeth = np.column_stack([np.zeros_like(depth), -0.0035 * depth**2, -0.010 * depth])
     matrix = matrix + jaw.vectors(behind_teeth)

@@ -43,6 +43,7 @@ def grown(plan: Surface, ears: np.ndarray, look: Hair) -> np.ndarray:
     """Metres [r] by which points of the skin lie inside the hairline. ``ears`` [r] is 1 on the ears, 0 elsewhere."""
     above = skin.above_hairline(plan.positions, look.hairline)
     above = np.minimum(above, plan.positions[:, 1] - (0.0 if look.over_ears else NAPE))
+    above += look.ragged * mottle(plan.positions, 0.011)
     return above if look.over_ears else np.where(ears > 0.02, -0.02 * ears, above)
 
 
@@ -55,10 +56,14 @@ def cut(surface: Surface, plan: Surface, inside: np.ndarray) -> Scalp:
     return Scalp(table[:, :3], table[:, 3:6], table[:, 6:9], triangles, table[:, 9])
 
 
+def height(inside: np.ndarray, look: Hair) -> np.ndarray:
+    """Metres by which the layer next to the skin stands off it, ``inside`` the hairline by so many metres."""
+    return look.thickness * smoothstep(-0.002, EDGE, inside) + 0.0003
+
+
 def layer(scalp: Scalp, look: Hair) -> Mesh:
     """The hair next to the skin as one soft sheet."""
-    height = look.thickness * smoothstep(-0.002, EDGE, scalp.inside) + 0.0003
-    points = scalp.positions + scalp.normals * height[:, None]
-    shade = 0.25 + 0.2 * mottle(scalp.positions, 0.006) * smoothstep(0, EDGE, scalp.inside)
+    points = scalp.positions + scalp.normals * height(scalp.inside, look)[:, None]
+    shade = 0.35 + 0.25 * mottle(scalp.positions, 0.007)
     colors = blend(np.tile(np.array(look.color.dark), (len(points), 1)), look.color.middle, shade)
     return points, scalp.triangles, colors

@@ -19,7 +19,7 @@ WET = (0.42, 0.14, 0.14)
 # Of the upper and the lower lip on each loop in regions.LIP_LOOPS.
 LIP_REDNESS = ((0.08, 0.60), (0.75, 0.95), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1))
 # What an unsubdivided quad may be off by: metres at rest and at any shape's full weight, normal, colour.
-COARSE_SHAPE, COARSE_MOTION, COARSE_NORMAL, COARSE_COLOR = 0.00025, 0.0008, 0.06, 0.025
+COARSE_SHAPE, COARSE_MOTION, COARSE_NORMAL, COARSE_COLOR = 0.00036, 0.0008, 0.08, 0.03
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,12 @@ def detailed(rig: BakedRig, surface: Surface, colors: np.ndarray) -> np.ndarray:
     return curved(surface) | (motion > COARSE_MOTION) | (color > COARSE_COLOR)
 
 
-def curved(surface: Surface) -> np.ndarray:
+def curved(surface: Surface, tolerance: float = COARSE_NORMAL) -> np.ndarray:
     """bool [Q]: which quads of the skin would not look smooth if they were not subdivided."""
     fineness = surface.refined.fineness
-    return (fineness(surface.positions) > COARSE_SHAPE) | (fineness(surface.normals) > COARSE_NORMAL)
+    return (fineness(surface.positions) > COARSE_SHAPE * tolerance / COARSE_NORMAL) | (
+        fineness(surface.normals) > tolerance
+    )
 
 
 def above_hairline(positions: np.ndarray, hairline: Knots) -> np.ndarray:
@@ -74,10 +76,21 @@ def paint(base: BaseMesh, rig: BakedRig, plan: Surface, inside: np.ndarray, look
     chin, ears = spot(p, (0, -0.055, 0.09), 0.015), smoothstep(0.066, 0.074, np.abs(p[:, 0])) * (p[:, 1] > -0.04)
     colors = blend(colors, skin.blush, skin.flush * (0.26 * cheeks + 0.26 * nose + 0.12 * chin))
     colors = blend(colors, skin.blush, skin.flush * 0.35 * ears)
+    colors = blend(colors, skin.stubble_color, skin.stubble * _beard(p) * (0.85 + 0.15 * mottle(p, 0.018)))
+    colors = blend(colors, skin.lid, 0.12 * skin.freckles * smoothstep(0.5, 1.4, mottle(p, 0.012)))
     colors = _eyes(rig, plan, colors, skin)
     colors = blend(colors, look.brows.shade, look.brows.density * _brow(p, look.brows))
     colors = _mouth(base, rig, plan, colors, skin)
     return blend(colors, look.hair.scalp, smoothstep(-0.004, 0.006, inside))
+
+
+def _beard(positions: np.ndarray) -> np.ndarray:
+    """How densely a beard would grow at points of the reference's skin [n], 0 to 1."""
+    degrees = np.degrees(np.arctan2(np.abs(positions[:, 0]), positions[:, 2]))
+    edge = np.interp(degrees, [0, 18, 32, 50, 70, 80, 95], [-0.010, -0.010, -0.030, -0.034, -0.012, 0.010, -0.02])
+    height = positions[:, 1]
+    front = smoothstep(95, 82, degrees)
+    return smoothstep(0.004, -0.024, height - edge) * smoothstep(-0.108, -0.088, height) * front
 
 
 def _eyes(rig: BakedRig, surface: Surface, colors: np.ndarray, skin: SkinLook) -> np.ndarray:
@@ -139,7 +152,7 @@ def parts(
     mouth = inside[triangles].all(axis=1)
     return [
         _clipped("skin", surface, triangles[~mouth], colors, visible, Material(0.5)),
-        _clipped("mouth", surface, triangles[mouth], colors, np.ones(len(colors)), Material(0.22)),
+        _clipped("mouth", surface, triangles[mouth], colors, np.ones(len(colors)), Material(1.0)),
     ]
 
 

@@ -13,8 +13,9 @@ Mesh = tuple[np.ndarray, np.ndarray, np.ndarray]  # points [n, 3], triangles [f,
 class Skull:
     """The distance of the scalp from ``centre`` in any direction, ears and face smoothed away."""
 
-    def __init__(self, surface: Surface, plan: Surface) -> None:
+    def __init__(self, surface: Surface, plan: Surface, sharpness: float = 260.0) -> None:
         """``plan`` is the same skin on the reference, where ears and neck are known."""
+        self._sharpness = sharpness
         p = plan.positions
         ear = (np.abs(p[:, 0]) > 0.0695) & (p[:, 1] < 0.05) & (p[:, 2] < 0.03)
         used = (p[:, 1] > 0.0) & ~ear & (np.linalg.norm(p - CENTRE, axis=1) > 0.06)
@@ -25,7 +26,7 @@ class Skull:
 
     def __call__(self, directions: np.ndarray) -> np.ndarray:
         """Metres [n] for unit ``directions`` [n, 3]."""
-        weight = np.exp((directions @ self._directions.T - 1) * 260.0) + 1e-30
+        weight = np.exp((directions @ self._directions.T - 1) * self._sharpness) + 1e-30
         return (weight @ self._distance) / weight.sum(axis=1)
 
 
