@@ -1,0 +1,106 @@
+"""The 52 ARKit weights of every frame, and the CSV that Live Link Face writes of them.
+
+The weights w of a frame are those within [0, 1] whose shapes come nearest to its offsets o, min ‖A w − o‖² with the
+shapes as the columns of A. The shapes are linearly independent, so there is one answer, and it depends continuously on
+the frame: the answer is the projection of the frame on the box of all poses, and a projection never widens a distance.
+So frames that lie near each other get poses that lie as near; what does not jump in the motion jumps in no pose.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.optimize import lsq_linear, nnls
+
+from streamingtalker.topology import Rig
+
+_EYE = ("eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide")
+SHAPES = (  # in the order of Live Link Face's columns
+    *(name + "Left" for name in _EYE),
+    *(name + "Right" for name in _EYE),
+    *("jawForward", "jawRight", "jawLeft", "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker"),
+    *("mouthRight", "mouthLeft", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight"),
+    *("mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight"),
+    *("mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"),
+    *("mouthPressLeft", "mouthPressRight", "mouthLowerDownLeft", "mouthLowerDownRight"),
+    *("mouthUpperUpLeft", "mouthUpperUpRight"),
+    *("browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+    *("cheekPuff", "cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut"),
+)
+ROTATIONS = (  # the motion turns neither head nor eyeballs: these stay 0
+    *("HeadYaw", "HeadPitch", "HeadRoll"),
+    *("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll"),
+)
+_CHUNK = 256  # frames at a time: a minute of vertices beside its copy needs much memory
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The ARKit weights of a motion, and how far the posed mesh is from it."""
+
+    names: tuple[str, ...]
+    weights: np.ndarray  # float32 [T, S], each within [0, 1]
+    mean_mm: np.ndarray  # float32 [T] distance of the mesh's vertices, on average
+    max_mm: np.ndarray  # float32 [T] and of the one that is furthest
+
+
+def fit_weights(rig: Rig, offsets: np.ndarray) -> Fit:
+    """The weights nearest to ``offsets`` float32 [T, V, 3] in metres, and the residual."""
+    matrix = rig.shapes.reshape(len(rig.shapes), -1).astype(np.float64)  # [S, 3 V]
+    factor = np.linalg.cholesky(matrix @ matrix.T).T  # upper; ‖A w − o‖² is ‖factor w − target‖² and a constant
+    pieces = []
+    for start in range(0, len(offsets), _CHUNK):
+        piece = offsets[start : start + _CHUNK]
+        targets = solve_triangular(factor, matrix @ piece.reshape(len(piece), -1).T, trans="T").T
+        weights = np.array([_bounded(factor, target) for target in targets], np.float32)
+        pieces.append((weights, *_residual(rig, piece, weights)))
+    weights, mean, furthest = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    return Fit(rig.shape_names, weights, mean, furthest)
+
+
+def _bounded(factor: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """argmin ‖factor w − target‖² with 0 ≤ w ≤ 1, [S]."""
+    weights, _ = nnls(factor, target)
+    if weights.max(initial=0.0) <= 1.0:
+        return weights  # the best without a ceiling is under it, so it is the best with one
+    return np.clip(lsq_linear(factor, target, (0.0, 1.0), method="bvls").x, 0.0, 1.0)
+
+
+def _residual(rig: Rig, offsets: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and greatest distance [T] in mm between a motion [T, V, 3] and what ``weights`` [T, S] make of the mesh."""
+    distance = np.linalg.norm(rig.offsets(weights) - offsets, axis=2) * 1000
+    return distance.mean(axis=1), distance.max(axis=1)
+
+
+def write_live_link(path: Path, fit: Fit, fps: float) -> None:
+    """Write a take as Live Link Face does: a row a frame with time code, the 52 weights, and nine rotations."""
+    columns = [fit.names.index(name) for name in SHAPES]
+    with path.open("w", newline="", encoding="ascii") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["Timecode", "BlendShapeCount", *(name[0].upper() + name[1:] for name in SHAPES), *ROTATIONS])
+        count = len(SHAPES) + len(ROTATIONS)
+        for index, weights in enumerate(fit.weights[:, columns]):
+            values = (f"{value:.8f}" for value in (*weights, *np.zeros(len(ROTATIONS))))
+            rows.writerow([timecode(index, fps), count, *values])
+
+
+def timecode(frame: int, fps: float) -> str:
+    """Hours, minutes, seconds, frames with thousandths of frames: ``00:01:02:07.000``."""
+    seconds, frames = divmod(frame, round(fps))
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frames:02d}.000"
+
+
+def write_weights(path: Path, fit: Fit, fps: float) -> None:
+    """Write weights float32 [T, S], their names, the residual in mm and the frame rate as a NumPy archive."""
+    names = np.array(fit.names)
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            weights=fit.weights,
+            shape_names=names,
+            fps=fps,
+            residual_mean_mm=fit.mean_mm,
+            residual_max_mm=fit.max_mm,
+        )
