@@ -32,6 +32,7 @@ class MotionDims:
     upper_basis: int = 0  # coefficients of brows and lids, where these have a latent space of their own
     upper_width: int = 64
     upper_components: int = 0  # their codes a frame, the last of the frame's components
+    bottleneck: str = "quantised"  # or, to compare: "gaussian" (a plain VAE), "none" (latents are coefficients)
 
     @property
     def coefficients(self) -> int:
@@ -77,11 +78,13 @@ class PredictorDims:
     heads: int = 4
     feedforward: int = 256
     history: int = 60  # h: latents each layer looks back on, the newest included
+    self_attention: bool = True  # without, to compare: a token knows the latent before it and no other
+    cross_attention: bool = True  # without, to compare: nothing is heard
 
 
 @dataclass(frozen=True)
 class HeadDims:
-    """The diffusion head: ``linear`` (the paper's single layer) or ``mlp`` (adaLN blocks)."""
+    """The diffusion head: ``linear`` (the paper's single layer), ``mlp`` (adaLN blocks), ``direct`` (no diffusion)."""
 
     kind: str = "mlp"
     width: int = 160

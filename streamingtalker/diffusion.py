@@ -6,7 +6,7 @@ single layer without activation, whose whole DDIM loop is one affine map, and a 
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -270,9 +270,34 @@ class MlpHead(DiffusionHead):
         return self.out(self.norm(x)) + self.skip(condition)
 
 
+class DirectHead(DiffusionHead):
+    """No diffusion, to compare: the condition alone says the latent. Every seed gives the same."""
+
+    def __init__(self, dims: HeadDims, latent: int, width: int) -> None:
+        super().__init__(dims)
+        self.layers = nn.Sequential(nn.Linear(width, 2 * dims.width), nn.SiLU(), nn.Linear(2 * dims.width, latent))
+        self.skip = nn.Linear(width, latent)
+
+    def embed_time(self, t: Tensor) -> Tensor:
+        """Nothing: there is no time."""
+        return t[..., None] * 0.0
+
+    def predict(self, noisy: Tensor, condition: Tensor, time: Tensor) -> Tensor:
+        """See the interface."""
+        return self.layers(condition) + self.skip(condition)
+
+    def sampler(self, sampling: Sampling) -> "Sampler":
+        """One step, whatever ``sampling`` says."""
+        return LoopSampler(self, replace(sampling, steps=1, spacing="trailing", rule="textbook"))
+
+
 def build_head(dims: HeadDims, latent: int, width: int) -> DiffusionHead:
     """The head that ``dims.kind`` names. Raises SamplingError for a kind that does not exist."""
-    kinds: dict[str, type[LinearHead] | type[MlpHead]] = {"linear": LinearHead, "mlp": MlpHead}
+    kinds: dict[str, type[LinearHead] | type[MlpHead] | type[DirectHead]] = {
+        "linear": LinearHead,
+        "mlp": MlpHead,
+        "direct": DirectHead,
+    }
     if dims.kind not in kinds:
-        raise SamplingError(f"A {dims.kind!r} diffusion head does not exist; choose 'linear' or 'mlp'.")
+        raise SamplingError(f"A {dims.kind!r} diffusion head does not exist; choose 'linear', 'mlp' or 'direct'.")
     return kinds[dims.kind](dims, latent, width)

@@ -18,13 +18,16 @@ class PredictorLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(dims.width)
         self.attention = BandedAttention(dims.width, dims.heads, dims.history)
         self.audio = AlignedAttention(dims.width, audio_width)
+        self.attends, self.hears = dims.self_attention, dims.cross_attention
         self.feedforward_norm = nn.LayerNorm(dims.width)
         self.feedforward = FeedForward(dims.width, dims.feedforward)
 
     def forward(self, tokens: Tensor, heard: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Tokens [B, T, W] and what ``self.audio`` made of their audio frames → tokens [B, T, W]."""
-        tokens = tokens + self.attention(self.attention_norm(tokens), cache)
-        tokens = tokens + heard
+        if self.attends:
+            tokens = tokens + self.attention(self.attention_norm(tokens), cache)
+        if self.hears:
+            tokens = tokens + heard
         return tokens + self.feedforward(self.feedforward_norm(tokens))
 
 

@@ -11,20 +11,29 @@ import dataclasses
 import json
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.progress import Progress
 
 from streamingtalker.checkpoint import load_own_talker, save_talker
-from streamingtalker.config import AudioDims, MotionDims, TalkerDims
+from streamingtalker.config import MotionDims, TalkerDims
 from streamingtalker.data.dataset import Corpus, CorpusError, Example, extract_features, load_example
 from streamingtalker.errors import UserError
 from streamingtalker.talker import Talker
-from streamingtalker.topology import DEFAULT_AVATAR, Rig, load_rig
+from streamingtalker.topology import DEFAULT_AVATAR, load_rig
 from streamingtalker.training.baseline import load_regression, save_regression
+from streamingtalker.training.beginning import new_talker, with_head
+from streamingtalker.training.examiner import TalkerExaminer
+from streamingtalker.training.journal import (
+    Curves,
+    Habits,
+    StageJournal,
+    last_file,
+    open_curves,
+)
 from streamingtalker.training.judge import (
     Figures,
     Predict,
@@ -35,25 +44,30 @@ from streamingtalker.training.judge import (
     without_posteriors,
 )
 from streamingtalker.training.loop import Budget, LoopOptions, progress_bar
+from streamingtalker.training.machines import Machines, open_machines
+from streamingtalker.training.published import PRESETS
+from streamingtalker.training.published_run import PublishedRun
 from streamingtalker.training.stages import Recipe, train_regression, train_talker, train_vqvae
+from streamingtalker.training.state import stage_of
+from streamingtalker.training.variants import BASELINES, VARIANTS
 
-LIPS, LIDS = 9.0, 3.0  # importance of lip and lid vertices in the motion basis
-SHARES = {"vqvae": 0.12, "encoder": 0.26, "talker": 0.62}  # of the time of ``all``
-BASIS_FRAMES = 1200
-UPPER = 12, 3  # coefficients and codes of brows and lids
+SHARES = {"vqvae": 0.12, "encoder": 0.26, "talker": 0.62}  # of the time of ``all``, in their order
+VALIDATION_CLIPS = 6  # looked at now and then
+MINUTES = 20
 
 
 class Run:
     """One corpus, one folder, one training."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, machines: Machines) -> None:
         self.options = options
+        self.machines = machines
         self.out: Path = options.out
         self.corpus = Corpus(options.data)
         self.rig = load_rig(options.avatar)
         self.recipe = Recipe()
         self.loop = LoopOptions(bf16=options.bf16)
-        total = None if options.steps else 60 * options.minutes
+        total = None if options.steps else 60 * (options.minutes or MINUTES)
         self.budget = Budget(options.steps, total)
         self.figures: dict[str, Figures] = {}
         self.steps: dict[str, int] = {}
@@ -62,31 +76,59 @@ class Run:
     def go(self, bar: Progress) -> None:
         """Do what the command line asks for."""
         stage, device = self.options.stage, self.options.device
+        if self.machines.first:
+            self.extract(bar)
+        self.machines.wait()
         if stage == "judge":
             return self.judge(load_own_talker(self.options.checkpoint or self.out / "talker.safetensors", device), bar)
         made = self.out / "vqvae.safetensors"
-        talker = self.vqvae(bar) if stage in ("vqvae", "all") else load_own_talker(made, device)
-        if stage in ("encoder", "all"):
+        todo = self.stages_to_do()
+        talker = self.vqvae(bar) if "vqvae" in todo else load_own_talker(made, device)
+        if "encoder" in todo:
             self.encoder(talker, bar)
-        if stage in ("talker", "all"):
+        if "talker" in todo:
             self.talker(with_head(talker, self.options.head, self.options.seed), bar)
+
+    def stages_to_do(self) -> list[str]:
+        """In their order; with ``--resume`` from the one that was broken off."""
+        stages = list(SHARES) if self.options.stage == "all" else [self.options.stage]
+        last = last_file(self.out)
+        reached = stage_of(last).partition("-")[0] if self.options.resume and last.exists() else stages[0]
+        return stages[stages.index(reached) :] if reached in stages else stages
+
+    @cached_property
+    def curves(self) -> Curves | None:
+        """For TensorBoard; of the first process."""
+        return open_curves(self.out / "curves", print) if self.machines.first else None
+
+    def journal(self, stage: str, examiner: TalkerExaminer | None = None) -> StageJournal:
+        """Of a stage of this run."""
+        habits = Habits(self.options.save_every, self.options.checks)
+        looks = examiner if examiner and examiner.examples else None
+        return StageJournal(stage, self.out, self.machines, habits, self.options.resume, self.curves, looks)
 
     def vqvae(self, bar: Progress) -> Talker:
         """Stage 1; writes ``vqvae.safetensors``."""
-        talker = new_talker(self.corpus, self.rig, self.options.seed).to(self.options.device)
+        chosen = self.options.variant or self.options.baseline
+        talker = new_talker(self.corpus, self.rig, self.options.seed, chosen).to(self.options.device)
         train = self.examples(talker, "train")
-        budget = self._part("vqvae")
-        self.steps["vqvae"] = train_vqvae(talker, train, budget, self.loop, self.recipe, self.options.seed, bar)
+        budget, seed = self._part("vqvae"), self.options.seed
+        looks = TalkerExaminer(talker, reconstruction(talker), self._validation(talker), settle=train)
+        journal = self.journal("vqvae", looks)
+        self.steps["vqvae"] = train_vqvae(talker, train, budget, self.loop, self.recipe, seed, bar, journal)
         self._judge("reconstruction", reconstruction(talker), talker, bar)
-        save_talker(self.out / "vqvae.safetensors", talker, self._card())
+        self._save(self.out / "vqvae.safetensors", talker)
         return talker
 
     def encoder(self, talker: Talker, bar: Progress) -> None:
         """The audio encoder and with it the regression baseline; writes ``regression.safetensors``."""
         train, budget = self.examples(talker, "train"), self._part("encoder")
-        regression = train_regression(talker, train, budget, self.loop, self.recipe, self.options.seed, bar)
+        seed, journal = self.options.seed, self.journal("encoder")
+        regression = train_regression(talker, train, budget, self.loop, self.recipe, seed, bar, journal)
         self._judge("regression", regression_predicts(regression, talker), talker, bar)
-        save_regression(self.out / "regression.safetensors", regression, talker, self._card())
+        if self.machines.first:
+            save_regression(self.out / "regression.safetensors", regression, talker, self._card())
+        self.machines.wait()
 
     def talker(self, talker: Talker, bar: Progress) -> None:
         """Stage 2; writes ``talker.safetensors``."""
@@ -94,10 +136,11 @@ class Run:
         talker.audio.load_state_dict(regression.audio.state_dict())
         phones = regression.phones.to(self.options.device)
         train, budget, seed = self.examples(talker, "train"), self._part("talker"), self.options.seed
-        self.steps["talker"] = train_talker(talker, phones, train, budget, self.loop, self.recipe, seed, bar)
-        self.judge(talker, bar)
         name = "talker" if self.options.head == "mlp" else f"talker-{self.options.head}"
-        save_talker(self.out / f"{name}.safetensors", talker, self._card())
+        journal = self.journal(name, TalkerExaminer(talker, talker_predicts(talker), self._validation(talker)))
+        self.steps["talker"] = train_talker(talker, phones, train, budget, self.loop, self.recipe, seed, bar, journal)
+        self.judge(talker, bar)
+        self._save(self.out / f"{name}.safetensors", talker)
 
     def judge(self, talker: Talker, bar: Progress) -> None:
         """The figures of a finished talker."""
@@ -117,11 +160,22 @@ class Run:
         dims = TalkerDims(MotionDims(self.rig.topology.vertex_count)).audio
         extract_features(self.corpus, dims, self.options.jobs, lambda: bar.advance(task))
 
+    def _validation(self, talker: Talker) -> list[Example]:
+        clips = self.corpus.split("val")[:VALIDATION_CLIPS]
+        return [load_example(self.corpus, clip, self.rig, talker.vqvae.basis, talker.dims.audio) for clip in clips]
+
+    def _save(self, path: Path, talker: Talker) -> None:
+        if self.machines.first:
+            save_talker(path, talker, self._card())
+        self.machines.wait()
+
     def _part(self, stage: str) -> Budget:
         return self.budget.part(SHARES[stage] if self.options.stage == "all" else 1.0)
 
     def _judge(self, name: str, predict: Predict, talker: Talker, bar: Progress) -> None:
         """Judge on the test sentences: of voices heard in training, of new voices, and these without recogniser."""
+        if not self.machines.first:
+            return
         known = {clip.voice for clip in self.corpus.split("train")}
         held = self.examples(talker, "test")
         new = [example for example in held if example.clip.voice not in known]
@@ -149,87 +203,54 @@ class Run:
 
     def write_figures(self) -> None:
         """``figures.json`` beside the weights."""
-        (self.out / "figures.json").write_text(json.dumps(self._card(), indent=1) + "\n")
+        if self.machines.first:
+            (self.out / "figures.json").write_text(json.dumps(self._card(), indent=1) + "\n")
 
 
-def new_talker(corpus: Corpus, rig: Rig, seed: int) -> Talker:
-    """An untrained default talker whose motion basis fits the corpus."""
-    torch.manual_seed(seed)
-    upper = upper_vertices(rig)
-    basis, components = UPPER if upper.any() else (0, 0)
-    dims = TalkerDims(
-        MotionDims(rig.topology.vertex_count, upper_basis=basis, upper_components=components),
-        fps=corpus.fps,
-        audio=AudioDims(width=192),
-        styles=len(corpus.styles),
-        moods=corpus.moods,
-    )
-    talker = Talker(dims, rig.topology)
-    talker.vqvae.basis.fit(sample_offsets(corpus, rig, BASIS_FRAMES, seed), vertex_importance(rig), upper)
-    return talker
+RUNS: dict[str, type[Run] | type[PublishedRun]] = {"default": Run, **dict.fromkeys(PRESETS, PublishedRun)}
 
 
-def with_head(talker: Talker, kind: str, seed: int) -> Talker:
-    """An untrained talker with the VQ-VAE of ``talker`` and a diffusion head of that ``kind``."""
-    torch.manual_seed(seed)
-    dims = dataclasses.replace(talker.dims, head=dataclasses.replace(talker.dims.head, kind=kind))
-    fresh = Talker(dims, talker.topology).to(talker.start.device)
-    fresh.vqvae.load_state_dict(talker.vqvae.state_dict())
-    fresh.start.copy_(talker.start)
-    return fresh
-
-
-def upper_vertices(rig: Rig) -> np.ndarray:
-    """bool [V]: the vertices that shapes of brows and eyes move more than any other shape does."""
-    reach = np.linalg.norm(rig.shapes, axis=2)  # [S, V]
-    above = np.array([name.startswith(("brow", "eye")) for name in rig.shape_names])
-    if not above.any():
-        return np.zeros(rig.topology.vertex_count, bool)
-    return reach[above].max(0) > np.maximum(reach[~above].max(0), 1e-4)
-
-
-def vertex_importance(rig: Rig) -> np.ndarray:
-    """[V] weights of the motion basis: lips first, then lids, then the rest."""
-    weights = np.ones(rig.topology.vertex_count)
-    blinks = [index for index, name in enumerate(rig.shape_names) if name.startswith("eyeBlink")]
-    if blinks:
-        weights[np.linalg.norm(rig.shapes[blinks], axis=2).max(0) > 0.001] = LIDS
-    weights[rig.topology.lips] = LIPS
-    return weights
-
-
-def sample_offsets(corpus: Corpus, rig: Rig, frames: int, seed: int) -> np.ndarray:
-    """Offsets [frames, V, 3] of frames drawn evenly over the training clips."""
-    random = np.random.default_rng(seed)
-    clips = corpus.split("train")
-    chosen = [clips[index] for index in random.integers(0, len(clips), frames)]
-    return np.concatenate([_one_frame(corpus, clip, rig, random) for clip in chosen])
-
-
-def _one_frame(corpus: Corpus, clip: Any, rig: Rig, random: np.random.Generator) -> np.ndarray:  # noqa: ANN401
-    weights = corpus.weights(clip)
-    if weights is None:
-        vertices = corpus.vertices(clip)
-        return vertices[random.integers(len(vertices))][None] - rig.topology.template
-    return rig.offsets(weights[random.integers(len(weights))][None])
+def _table(text: str) -> Any:  # noqa: ANN401 - what it is, is checked where it is used
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"is no JSON: {error}") from error
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m streamingtalker.train", description=__doc__)
     parser.add_argument("stage", choices=["vqvae", "encoder", "talker", "all", "judge"])
-    parser.add_argument("--preset", choices=["default"], default="default")
+    parser.add_argument(
+        "--preset", choices=list(RUNS), default="default", help="our network, or the paper's for a data set"
+    )
     parser.add_argument("--data", type=Path, default=Path("corpus"), metavar="DIR")
     parser.add_argument("--avatar", type=Path, default=DEFAULT_AVATAR, metavar="FILE", help="whose mesh to train for")
     parser.add_argument("--out", type=Path, default=Path("runs/default"), metavar="DIR")
-    parser.add_argument("--minutes", type=float, default=20, help="of training; what comes out depends on the machine")
+    parser.add_argument(
+        "--minutes", type=float, help="of training (default: 20); what comes out depends on the machine"
+    )
     parser.add_argument("--steps", type=int, help="of training, over all stages, instead of minutes")
     parser.add_argument("--head", choices=["mlp", "linear"], default="mlp", help="diffusion head; linear: the paper's")
+    without = parser.add_mutually_exclusive_group()
+    without.add_argument("--variant", choices=list(VARIANTS), help="our network without a part, as in Table 3")
+    without.add_argument("--baseline", choices=list(BASELINES), help="another kind of network from the same layers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--threads", type=int, default=torch.get_num_threads(), help="of the optimiser; 1 where other programs run"
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes that make audio features")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to judge, if not those in --out")
+    parser.add_argument("--resume", action="store_true", help="go on where the training in --out was broken off")
+    parser.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between states to resume from")
+    parser.add_argument("--checks", type=int, default=10, help="looks at validation clips in a stage; 0 for none")
+    paper = parser.add_argument_group("presets vocaset and biwi")
+    paper.add_argument("--epochs", type=int, help="of each stage, instead of the paper's 400 or --steps")
+    paper.add_argument("--rate", type=float, help="learning rate, instead of the paper's 1e-4")
+    paper.add_argument("--halve-every", type=int, metavar="E", help="of 400 epochs of stage 1, for the rate; 0: never")
+    paper.add_argument("--batch", type=int, default=1, help="sequences in a batch (default: 1, as in the paper)")
+    paper.add_argument("--history", type=int, metavar="H", help="frames of stage 2's windows; 0: whole sequences")
+    paper.add_argument("--hubert", type=Path, metavar="DIR", help="hubert-base-ls960 in the format of transformers")
+    paper.add_argument("--dims", type=_table, default={}, metavar="JSON", help="dimensions that differ from the preset")
     parser.add_argument("--device", default="cpu", help="where the optimiser runs: cpu or cuda")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
     options = parser.parse_args(argv)
@@ -242,16 +263,17 @@ def main(argv: list[str] | None = None) -> int:
     options = _arguments(sys.argv[1:] if argv is None else argv)
     torch.set_num_threads(options.threads)
     try:
-        with progress_bar() as bar:
-            run = Run(options)
+        machines, options.device = open_machines(options.device)
+        with progress_bar(shown=machines.first) as bar:
+            run = RUNS[options.preset](options, machines)
             run.out.mkdir(parents=True, exist_ok=True)
-            run.extract(bar)
             run.go(bar)
             run.write_figures()
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"Written to {options.out}.")
+    if machines.first:
+        print(f"Written to {options.out}.")
     return 0
 
 

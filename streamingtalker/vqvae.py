@@ -152,6 +152,38 @@ class FaceStack(nn.Module):
         return FaceState([cast(ConvStack, part).state(batch) for part in self.parts])
 
 
+class Gaussian(nn.Module):
+    """In a quantiser's place, to compare: a plain VAE's N(μ, σ²). Latents are μ; in training they are drawn."""
+
+    beta = 0.01  # weight of the divergence: enough to keep the latents together, not so much that they say nothing
+
+    def __init__(self, dims: MotionDims) -> None:
+        super().__init__()
+        self.log_variance = nn.Linear(dims.latent, dims.latent)
+
+    def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantised:
+        """Latents [B, T, H·C] as a ``Quantised`` that has no codes; its losses are β·KL[N(μ, σ²) ‖ N(0, 1)] and 0."""
+        log_variance = self.log_variance(latents)
+        per_frame = (latents.square() + log_variance.exp() - 1 - log_variance).mean(-1) / 2
+        weight = torch.ones_like(per_frame) if mask is None else mask
+        noise = torch.randn_like(latents) if self.training else torch.zeros_like(latents)
+        drawn = latents + noise * (log_variance / 2).exp()
+        nothing = torch.zeros_like(latents[..., :0], dtype=torch.long)
+        return Quantised(drawn, nothing, self.beta * _masked_mean(per_frame, weight), latents.new_zeros(()))
+
+
+class Untouched(nn.Module):
+    """In encoder's, quantiser's and decoder's place, to compare: what comes in goes out."""
+
+    def forward(self, frames: Tensor, state: FaceState | None = None) -> Tensor:
+        """[B, T, K] → [B, T, K]."""
+        return frames
+
+    def state(self, batch: int) -> FaceState:
+        """There is none."""
+        return FaceState([])
+
+
 class VqVae(nn.Module):
     """Vertex offsets ↔ latents. Latents leave and enter normalised to zero mean and unit variance over the corpus."""
 
@@ -166,9 +198,11 @@ class VqVae(nn.Module):
         widths = [dims.width, dims.upper_width][:parts]
         coefficients = [dims.basis, dims.upper_basis][:parts]
         latents = [dims.components * dims.code_dim, dims.upper_latent][:parts]
-        self.encoder = FaceStack(coefficients, widths, latents, dims)
-        self.quantiser = Quantiser(dims)
-        self.decoder = FaceStack(latents, widths, coefficients, dims)
+        bare = dims.bottleneck == "none"
+        assert not bare or dims.latent == dims.coefficients, "without a VQ-VAE a latent is the coefficients"
+        self.encoder = Untouched() if bare else FaceStack(coefficients, widths, latents, dims)
+        self.quantiser = Gaussian(dims) if dims.bottleneck == "gaussian" else Quantiser(dims)
+        self.decoder = Untouched() if bare else FaceStack(latents, widths, coefficients, dims)
         self.register_buffer("latent_mean", torch.zeros(dims.latent))
         self.register_buffer("latent_scale", torch.ones(dims.latent))
 
@@ -182,8 +216,10 @@ class VqVae(nn.Module):
 
     def encode_coefficients(self, coefficients: Tensor) -> Tensor:
         """As ``encode``, from the coefficients [B, T, K] of the basis."""
-        quantised: Quantised = self.quantiser(self.encoder(coefficients))
-        return (quantised.latents - self.latent_mean) / self.latent_scale
+        latents = self.encoder(coefficients)
+        if self.dims.bottleneck != "none":
+            latents = cast(Quantised, self.quantiser(latents)).latents
+        return (latents - self.latent_mean) / self.latent_scale
 
     def decode_coefficients(self, latents: Tensor, state: FaceState | None = None) -> Tensor:
         """As ``decode``, to the coefficients [B, T, K] of the basis; with a ``state``, the next piece of a stream."""

@@ -26,14 +26,14 @@ class Preset:
     """How the paper trains on a data set."""
 
     dims: ReleasedDims  # without the face: its vertices and styles come from the corpus
-    halve_every: int  # epochs of stage 1 after which the learning rate is halved
+    halve_every: int  # of 400 epochs of stage 1, after which the learning rate is halved; 0: never
     tune_decoder: bool  # in stage 2 the VQ-VAE's decoder learns too
     epochs: int = 400  # of each stage
     rate: float = 1e-4
 
     def loop(self, stage: str, bf16: bool) -> LoopOptions:
         """AdamW as in the paper: no warm-up, no averaging, no clipping."""
-        halvings = self.epochs // self.halve_every if stage == "vqvae" else 0
+        halvings = self.epochs // self.halve_every if stage == "vqvae" and self.halve_every else 0
         return LoopOptions(
             rate=self.rate,
             average=0.0,

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from streamingtalker import metrics
 from streamingtalker.checkpoint import load_talker, save_talker
-from streamingtalker.config import ConfigError
 from streamingtalker.errors import UserError
 from streamingtalker.evaluation.sequences import Target, TestBed
 from streamingtalker.generate import save_motion
@@ -27,6 +26,7 @@ from streamingtalker.training.machines import Machines
 from streamingtalker.training.published import PRESETS, StageOne, StageTwo, choose_learning, hear
 from streamingtalker.training.state import stage_of
 from streamingtalker.training.takes import Take, TakeBatch, TakeBatches, load_take
+from streamingtalker.training.variants import merged
 
 STAGES = "vqvae", "talker"
 VALIDATION_TAKES = 6
@@ -47,7 +47,8 @@ class PublishedRun:
         self.machines = machines
         self.out: Path = options.out
         preset = PRESETS[options.preset]
-        self.preset = replace(preset, rate=options.rate or preset.rate)
+        halve_every = preset.halve_every if options.halve_every is None else options.halve_every
+        self.preset = replace(preset, rate=options.rate or preset.rate, halve_every=halve_every)
         self.bed = TestBed(options.data)
         if self.bed.corpus.fps != self.preset.dims.fps:
             raise StageError(
@@ -224,14 +225,3 @@ class TakeExaminer:
         guess, true = self._guess(take), take.offsets.unflatten(1, (-1, 3)).numpy()
         opening = metrics.mouth_open_difference(guess + face.template, true + face.template, face.lip_pairs)
         return {"lve": metrics.lip_vertex_error(guess, true, face.lips), "mod": opening}
-
-
-def merged(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """``document`` with ``changes`` in place, table by table; HuBERT's settings are replaced as one."""
-    if not isinstance(changes, dict):
-        raise ConfigError('--dims is no table; give JSON such as {"motion": {"width": 512}}.')
-    out = dict(document)
-    for name, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(out.get(name), dict) and name != "hubert"
-        out[name] = merged(out[name], value) if nested else value
-    return out

@@ -133,8 +133,8 @@ def train_vqvae(
         settle_latents(talker, examples)
         return 0
     loss = MotionLoss(vqvae.basis, talker.topology).to(talker.start.device)
-    codes = isinstance(vqvae.quantiser, Quantiser)
-    keeper = CodeKeeper(vqvae.quantiser, journal.machines if journal else ALONE) if codes else nn.Identity()
+    quantiser, machines = vqvae.quantiser, journal.machines if journal else ALONE
+    keeper = CodeKeeper(quantiser, machines) if isinstance(quantiser, Quantiser) else nn.Identity()
 
     def objective(batch: Batch, spent: float) -> dict[str, Tensor]:
         latents = vqvae.encoder(batch.coefficients)

@@ -1,0 +1,231 @@
+"""The paper's Table 3 on a corpus: ``python -m streamingtalker.ablate --data corpus --out runs/ablations``.
+
+For each seed one VQ-VAE, one plain VAE and one audio encoder are trained, and from them every contender's stage 2: our
+network, six variants of it without a part, and two baselines from the same layers. Then the table is printed: errors
+on the test sentences, and the latency of the first frame by the length of the sound. What is finished is kept in
+``results.json``: the same command goes on where it was broken off.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+
+from streamingtalker.audio.encoder import build_encoder
+from streamingtalker.checkpoint import load_own_talker, save_talker
+from streamingtalker.config import AudioDims
+from streamingtalker.data.dataset import Corpus, Example, extract_features, load_example
+from streamingtalker.errors import UserError
+from streamingtalker.talker import Talker
+from streamingtalker.topology import DEFAULT_AVATAR, load_rig
+from streamingtalker.training.baseline import load_regression, save_regression
+from streamingtalker.training.beginning import new_talker
+from streamingtalker.training.comparison import Row, first_frames, markdown, score
+from streamingtalker.training.full_sequence import FullSequence, train_full_sequence
+from streamingtalker.training.judge import Predict, regression_predicts, talker_predicts
+from streamingtalker.training.loop import Budget, LoopOptions, progress_bar
+from streamingtalker.training.stages import Recipe, Regression, train_regression, train_talker, train_vqvae
+from streamingtalker.training.variants import BASELINES, FULL_SEQUENCE, VARIANTS
+from streamingtalker.vqvae import MotionBasis
+
+OURS = "ours"
+CONTENDERS: dict[str, str | None] = {OURS: None, **{name: name for name in (*VARIANTS, *BASELINES)}}
+REFERENCES = "still face", "audio encoder alone"
+LENGTHS = 3, 9, 15, 21, 27  # seconds of sound, as in the paper's Figure 3
+
+
+class Ablation:
+    """One corpus, one folder, every contender."""
+
+    def __init__(self, options: argparse.Namespace, bar: Progress) -> None:
+        """Raises UserError."""
+        self.options = options
+        self.bar = bar
+        self.out: Path = options.out
+        self.corpus = Corpus(options.data)
+        self.rig = load_rig(options.avatar)
+        self.recipe = Recipe(frames=options.frames)
+        self.budget = Budget(steps=options.steps)
+        self.loop = LoopOptions(bf16=options.bf16)
+        self._loaded: dict[str, list[Example]] = {}
+        self.rows = read_rows(self.out / "results.json")
+
+    def go(self) -> None:
+        """Train and score everything that is not finished."""
+        task = self.bar.add_task("audio features", total=len(self.corpus.clips), figures="")
+        extract_features(self.corpus, AudioDims(), self.options.jobs, lambda: self.bar.advance(task))
+        for seed in range(self.options.seeds):
+            self._seed(seed)
+
+    def _seed(self, seed: int) -> None:
+        wanted = [name for name in (*REFERENCES, *CONTENDERS, FULL_SEQUENCE) if self._missing(name, seed)]
+        if not wanted:
+            return
+        heard = self._encoder(seed)
+        ours = self._stage_one("quantised", None, seed)
+        for name in wanted:
+            began = time.monotonic()
+            predict = self._contender(name, seed, heard, ours)
+            trained = time.monotonic() - began
+            examples = self._examples("test")
+            figures = score(predict, examples, self.corpus, self.rig, ours)
+            self.rows.append(Row(name, seed, self.options.steps, trained, len(examples), **figures))
+            self.bar.console.print(f"{name}, seed {seed}: {self.rows[-1]}")
+            self.write()
+
+    def _contender(self, name: str, seed: int, heard: Regression, ours: Talker) -> Predict:
+        if name == "still face":
+            return lambda example: ours.vqvae.basis.coefficients(torch.zeros(len(example.coefficients), *self._shape))
+        if name == "audio encoder alone":
+            return regression_predicts(heard, ours)
+        if name == FULL_SEQUENCE:
+            network = self._full_sequence(ours, seed, heard)
+            return lambda example: network.draw(*network_inputs(example, ours), seed)
+        return talker_predicts(self._talker(name, seed, heard), seed)
+
+    def _talker(self, name: str, seed: int, heard: Regression) -> Talker:
+        """Stage 2 of our network, a variant, or the autoregressive baseline."""
+        variant = CONTENDERS[name]
+        talker = self._new(seed, variant)
+        before = self._stage_one(talker.dims.motion.bottleneck, variant, seed)
+        talker.vqvae.load_state_dict(before.vqvae.state_dict())
+        talker.start.copy_(before.start)
+        talker.audio.load_state_dict(heard.audio.state_dict())
+        phones = torch.nn.Linear(talker.dims.audio.width, heard.phones.out_features)
+        phones.load_state_dict(heard.phones.state_dict())
+        examples = self._examples("train")
+        train_talker(talker.eval(), phones, examples, self.budget, self.loop, self.recipe, seed, self.bar)
+        save_talker(self._file(name, seed), talker.eval(), {"variant": name, "steps": self.options.steps, "seed": seed})
+        return talker
+
+    def _full_sequence(self, ours: Talker, seed: int, heard: Regression) -> FullSequence:
+        talker = self._new(seed, None)
+        talker.audio.load_state_dict(heard.audio.state_dict())
+        examples = self._examples("train")
+        return train_full_sequence(talker, examples, self.budget, self.loop, self.recipe, seed, self.bar).eval()
+
+    def _stage_one(self, bottleneck: str, variant: str | None, seed: int) -> Talker:
+        """A talker whose VQ-VAE (or what stands in its place) is trained; made once for each seed."""
+        file = self._file(f"stage1-{bottleneck}", seed)
+        if file.exists():
+            return load_own_talker(file)
+        talker = self._new(seed, variant if bottleneck != "quantised" else None)
+        examples = self._examples("train")
+        train_vqvae(talker, examples, self.budget, self.loop, self.recipe, seed, self.bar)
+        save_talker(file, talker.eval())
+        return talker
+
+    def _encoder(self, seed: int) -> Regression:
+        """The audio encoder that all begin with, and the direct regression it comes from."""
+        file = self._file("encoder", seed)
+        if file.exists():
+            return load_regression(file)[0]
+        talker = self._stage_one("quantised", None, seed)
+        examples = self._examples("train")
+        regression = train_regression(talker, examples, self.budget, self.loop, self.recipe, seed, self.bar)
+        save_regression(file, regression, talker)
+        return regression.eval()
+
+    def _new(self, seed: int, variant: str | None) -> Talker:
+        return new_talker(self.corpus, self.rig, seed, variant, self._basis)
+
+    @cached_property
+    def _basis(self) -> MotionBasis:
+        """One for all, so that all are given the same motion."""
+        return new_talker(self.corpus, self.rig, 0).vqvae.basis
+
+    def _examples(self, split: str) -> list[Example]:
+        if split not in self._loaded:
+            clips = self.corpus.split(split)[: self.options.clips if split == "test" else None]
+            load = partial(load_example, self.corpus, rig=self.rig, basis=self._basis, dims=AudioDims())
+            self._loaded[split] = [load(clip=clip) for clip in clips]
+        return self._loaded[split]
+
+    def _missing(self, name: str, seed: int) -> bool:
+        return not any((row.name, row.seed) == (name, seed) for row in self.rows)
+
+    def _file(self, name: str, seed: int) -> Path:
+        return self.out / f"{name}-{seed}.safetensors"
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.rig.topology.vertex_count, 3
+
+    def latencies(self) -> dict[str, dict[int, float]]:
+        """Seconds to the first frame by length of sound, of our network and the full-sequence one."""
+        ours = load_own_talker(self._file(OURS, 0))
+        network = FullSequence(
+            ours.dims, build_encoder(ours.dims.audio, ours.dims.fps)
+        ).eval()  # as fast as a trained one
+        return first_frames(ours, network, self.corpus, self.options.lengths)
+
+    def write(self, latencies: dict[str, dict[int, float]] | None = None) -> None:
+        """``results.json`` and ``table.md``."""
+        document = {
+            "command": self.options.command,
+            "rows": [asdict(row) for row in self.rows],
+            "latency_s": latencies or {},
+        }
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+        (self.out / "table.md").write_text(markdown(self.rows, latencies or {}) + "\n")
+
+
+def network_inputs(example: Example, talker: Talker) -> tuple[torch.Tensor, torch.Tensor]:
+    """An example's features [1, …] and style [1, T, S]."""
+    features = torch.from_numpy(example.features).float()[None]
+    return features, talker.style(talker.identity(example.clip.style), example.moods[None])
+
+
+def read_rows(path: Path) -> list[Row]:
+    """What an earlier run has finished."""
+    if not path.exists():
+        return []
+    return [Row(**row) for row in json.loads(path.read_text())["rows"]]
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m streamingtalker.ablate", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("corpus"), metavar="DIR")
+    parser.add_argument("--avatar", type=Path, default=DEFAULT_AVATAR, metavar="FILE", help="whose mesh to train for")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"), metavar="DIR")
+    parser.add_argument("--steps", type=int, default=800, help="of each training")
+    parser.add_argument("--seeds", type=int, default=1, help="how often everything is trained")
+    parser.add_argument("--frames", type=int, default=1000, help="in a batch")
+    parser.add_argument("--clips", type=int, default=24, help="test sentences that are scored")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="seconds of sound, for the latency")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--jobs", type=int, default=2, help="processes that make audio features")
+    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
+    options = parser.parse_args(argv)
+    options.command = " ".join(["python -m streamingtalker.ablate", *argv])
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line. Gives the exit status."""
+    options = _arguments(sys.argv[1:] if argv is None else argv)
+    torch.set_num_threads(options.threads)
+    try:
+        with progress_bar() as bar:
+            ablation = Ablation(options, bar)
+            ablation.go()
+            latencies = ablation.latencies()
+            ablation.write(latencies)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(markdown(ablation.rows, latencies))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
