@@ -23,6 +23,7 @@ from streamingtalker.errors import UserError
 _DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _TRIANGLES = 4
+_COMPRESSIONS = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression"}
 _EYES = ("Left", "Right")
 _MOUTH = ("mouthPucker", "mouthFunnel", "jawOpen")  # what moves about the lips: the first there is
 
@@ -91,10 +92,12 @@ def load_gltf_head(path: str | Path) -> GltfHead:
         raise HeadError(f"The avatar {path} does not exist; check the path.") from error
     except Exception as error:  # the library has no errors of its own
         raise HeadError(f"{path} is no glTF file ({error}); export it again as .glb.") from error
+    if compressed := _COMPRESSIONS.intersection(document.extensionsRequired or ()):
+        raise HeadError(f"{path} is compressed ({', '.join(sorted(compressed))}); export it again without compression.")
     try:
         pieces = list(_pieces(_Reader(document)))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise HeadError(f"{path} is damaged or uses compression ({error}); export it again without.") from error
+        raise HeadError(f"{path} is damaged or incomplete ({error}); export it again as one .glb file.") from error
     if not any(piece.shapes for piece in pieces):
         raise HeadError(
             f"{path} has no morph targets with ARKit's names (jawOpen, mouthClose, …); give it those shape keys first."

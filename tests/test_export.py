@@ -278,6 +278,14 @@ def test_a_foreign_head_moves_in_the_scenes_space(tmp_path):
     assert head.colors.tolist() == [[255, 0, 0, 255]] * 3 and head.parts[0].name == "face"
 
 
+def test_a_head_may_lie_in_two_files(tmp_path):
+    whole = pygltflib.GLTF2().load(str(tiny(tmp_path / "tiny.glb", ["jawOpen"])))
+    (tmp_path / "tiny.bin").write_bytes(whole.binary_blob())
+    whole.buffers[0].uri = "tiny.bin"
+    whole.save_json(str(tmp_path / "tiny.gltf"))
+    assert np.allclose(load_gltf_head(tmp_path / "tiny.gltf").template, [[0, 0, 5], [0, 0, 3], [0, 2, 5]], atol=1e-6)
+
+
 def test_textures_colour_the_vertices(tmp_path):
     texture = pygltflib.TextureInfo(index=0)
     head = load_gltf_head(tiny(tmp_path / "tiny.glb", ["jawOpen"], baseColorTexture=texture))
@@ -305,6 +313,11 @@ def test_heads_that_cannot_be_shown_are_refused(tmp_path, exported):
         load_gltf_head(tiny(tmp_path / "mute.glb", ["smirk"]))
     with pytest.raises(HeadError, match="does not exist"):
         load_gltf_head(tmp_path / "gone.glb")
+    squeezed = pygltflib.GLTF2().load(str(tmp_path / "mute.glb"))
+    squeezed.extensionsRequired = ["KHR_draco_mesh_compression"]
+    squeezed.save_binary(str(tmp_path / "draco.glb"))
+    with pytest.raises(HeadError, match="is compressed"):
+        load_gltf_head(tmp_path / "draco.glb")
     (tmp_path / "noise.glb").write_bytes(b"only by name" * 9)
     (tmp_path / "short.glb").write_bytes(exported.read_bytes()[:-400_000])
     for name in ("noise.glb", "short.glb"):
