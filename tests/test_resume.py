@@ -224,6 +224,7 @@ print("equal", machines.rank)
 """
 
 
+@pytest.mark.processes
 def test_two_processes_end_with_the_same_network(tmp_path):
     pytest.importorskip("accelerate")
     root = str(Path(__file__).resolve().parent.parent)
