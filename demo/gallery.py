@@ -121,7 +121,7 @@ def identities(names: Sequence[str], canvas: OffscreenCanvas) -> Image.Image:
         rig = studio.avatar.rig
         weights = mood_weights(Mood(), rig.shape_names, LipSeal.of(rig))
         tiles.append(Tile(name, studio.portrait(rig.offsets(weights[None])[0], 400, 480)))
-    return sheet(tiles, min(len(tiles), 4))
+    return sheet(tiles, min(len(tiles), 5))
 
 
 def visemes(studio: Studio) -> Image.Image:
