@@ -145,4 +145,4 @@ def _portrait(look: Look) -> tuple[float, float, float]:
     unit = eyes - float(look.mouth[1])  # from mouth to eyes: the measure of a face
     top = float(look.surface(look.template)[:, 1].max()) + 0.35 * unit
     height = 6.6 * unit
-    return height, top - height / 2, 5.4 * unit
+    return height, top - height / 2, 4.3 * unit  # a narrow picture cuts shoulders, a whole bust would float in it
