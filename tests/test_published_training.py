@@ -8,14 +8,13 @@ import soundfile
 import torch
 
 from streamingtalker import evaluate, generate
-from streamingtalker.checkpoint import TOPOLOGY, load_talker
+from streamingtalker.checkpoint import TOPOLOGY
 from streamingtalker.data.prepare.__main__ import main as prepare
 from streamingtalker.evaluation.sequences import TestBed
 from streamingtalker.tensor_file import read_tensors, write_tensors
 from streamingtalker.train import main
 from streamingtalker.training.journal import last_file
 from streamingtalker.training.published import PRESETS, Halving, StageOne, StageTwo, choose_learning
-from streamingtalker.training.published_run import STAGES, TakeExaminer
 from streamingtalker.training.takes import Take, TakeBatch, TakeBatches
 from streamingtalker.training.variants import merged
 from tests.conftest import tiny_face
@@ -175,30 +174,3 @@ def small_bed(path, frames: int, clips: int = 1) -> TestBed:
     manifest = {"kind": "vocaset", "fps": 30, "units": "m", "clips": entries, "styles": [{"name": "a"}] * 3}
     (path / "corpus.json").write_text(json.dumps(manifest))
     return TestBed(path)
-
-
-def overfit(folder, vqvae_steps: int, talker_steps: int) -> float:
-    """Train both stages on a single sequence; LVE of what is then drawn as a share of a still face's."""
-    bed = small_bed(folder / "corpus", 24)
-    dims = merged(SMALL, {"motion": {"width": 64, "codes": 64, "layers": 2}, "predictor": {"width": 64, "history": 12}})
-    common = ["--preset", "vocaset", "--data", str(bed.corpus.path), "--out", str(folder), "--threads", "1"]
-    common += [
-        "--checks",
-        "0",
-        "--save-every",
-        "100000",
-        "--dims",
-        json.dumps(dims),
-        "--rate",
-        "2e-3",
-        "--halve-every",
-        "0",
-    ]
-    assert main(["vqvae", *common, "--steps", str(vqvae_steps)]) == 0
-    assert main(["talker", *common, "--steps", str(talker_steps)]) == 0
-    talker = load_talker(folder / "talker.safetensors")
-    still = np.square(np.concatenate(list(bed.true_motion(bed.targets("train")[0]))) - tiny_face().template)
-    still_lve = float(still.sum(2)[:, tiny_face().lips].max(1).mean())
-    rebuilt, drawn = (TakeExaminer(talker, bed, bed.targets("train"), stage, 12).examine()["lve"] for stage in STAGES)
-    print(f"LVE of one sequence, of a still face's: rebuilt {rebuilt / still_lve:.2%}, drawn {drawn / still_lve:.2%}")
-    return drawn / still_lve
