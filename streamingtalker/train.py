@@ -1,9 +1,11 @@
-"""Training: ``python -m streamingtalker.train vqvae|encoder|talker|all|judge --data corpus --out runs/default``.
+"""Training: ``python -m streamingtalker.train vqvae|encoder|talker|all|judge|student --data corpus --out runs/x``.
 
 ``vqvae`` is stage 1; ``encoder`` lets the audio encoder learn to give the motion directly, which is the regression
 baseline; ``talker`` is stage 2, from what the others left in the same folder; ``all`` is one after another; ``judge``
-only judges finished weights on the test sentences. The folder gets ``vqvae.safetensors``, ``regression.safetensors``,
-``talker.safetensors`` (``talker-linear.safetensors`` with the paper's head) and ``figures.json``.
+only judges finished weights on the test sentences, with ``--recogniser`` also as that one hears them. ``student``
+teaches the small phoneme recogniser, ``recogniser.safetensors``. The folder gets ``vqvae.safetensors``,
+``regression.safetensors``, ``talker.safetensors`` (``talker-linear.safetensors`` with the paper's head) and
+``figures.json``.
 """
 
 import argparse
@@ -18,14 +20,25 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from streamingtalker.audio.posteriors import RECOGNISERS, open_recogniser
+from streamingtalker.audio.student import StudentDims, recogniser_of, save_student
 from streamingtalker.checkpoint import load_own_talker, save_talker
-from streamingtalker.config import MotionDims, TalkerDims
+from streamingtalker.config import AudioDims, MotionDims, TalkerDims
 from streamingtalker.data.dataset import Corpus, CorpusError, Example, extract_features, load_example
 from streamingtalker.errors import UserError
 from streamingtalker.talker import Talker
 from streamingtalker.topology import DEFAULT_AVATAR, load_rig
 from streamingtalker.training.baseline import load_regression, save_regression
 from streamingtalker.training.beginning import new_talker, with_head
+from streamingtalker.training.distil import (
+    STUDENT_RATE,
+    Agreement,
+    Lesson,
+    agreement_by_voice,
+    heard_by,
+    load_lesson,
+    train_student,
+)
 from streamingtalker.training.examiner import TalkerExaminer
 from streamingtalker.training.journal import (
     Curves,
@@ -70,6 +83,7 @@ class Run:
         total = None if options.steps else 60 * (options.minutes or MINUTES)
         self.budget = Budget(options.steps, total)
         self.figures: dict[str, Figures] = {}
+        self.agreement: dict[str, Agreement] = {}
         self.steps: dict[str, int] = {}
         self.began = time.monotonic()
 
@@ -79,6 +93,8 @@ class Run:
         if self.machines.first:
             self.extract(bar)
         self.machines.wait()
+        if stage == "student":
+            return self.student(bar)
         if stage == "judge":
             return self.judge(load_own_talker(self.options.checkpoint or self.out / "talker.safetensors", device), bar)
         made = self.out / "vqvae.safetensors"
@@ -146,6 +162,25 @@ class Run:
         """The figures of a finished talker."""
         self._judge("talker", talker_predicts(talker), talker, bar)
 
+    def student(self, bar: Progress) -> None:
+        """The small phoneme recogniser, taught by the large one; writes ``recogniser.safetensors``."""
+        options = dataclasses.replace(self.loop, rate=STUDENT_RATE)
+        train = self.lessons("train")
+        student, self.steps["student"] = train_student(
+            train, StudentDims(), self.budget, options, self.options.seed, bar
+        )
+        save_student(self.out / "recogniser.safetensors", student)
+        held = [*self.lessons("val"), *self.lessons("test")]
+        known = {clip.voice for clip in self.corpus.split("train")}
+        self.agreement = agreement_by_voice(recogniser_of(student), held, known)
+        for group, figures in self.agreement.items():
+            bar.console.print(f"{group}: {figures}")
+        save_student(self.out / "recogniser.safetensors", student, self._card())
+
+    def lessons(self, split: str) -> list[Lesson]:
+        """The clips of a split with what the large recogniser heard in them."""
+        return [load_lesson(self.corpus, clip, AudioDims()) for clip in self.corpus.split(split)]
+
     def examples(self, talker: Talker, split: str) -> list[Example]:
         """The clips of a split, their motion in the talker's basis."""
         clips = self.corpus.split(split)
@@ -184,6 +219,9 @@ class Run:
             "new voices": new,
             "new voices, no recogniser": without_posteriors(new, talker.dims.audio.mel_bands),
         }
+        for heard in self.options.recogniser:
+            recogniser = open_recogniser(heard)
+            groups[f"new voices, {heard}"] = heard_by(recogniser, new, self.corpus, talker.dims.audio)
         for kind, examples in groups.items():
             self.figures[f"{name}, {kind}"] = judge(predict, examples, talker)
             bar.console.print(f"{name}, {kind}: {self.figures[f'{name}, {kind}']}")
@@ -198,7 +236,7 @@ class Run:
             "steps": self.steps,
             "minutes": round((time.monotonic() - self.began) / 60, 1),
             "torch": torch.__version__,
-            "figures": {name: dataclasses.asdict(figures) for name, figures in self.figures.items()},
+            "figures": {name: dataclasses.asdict(figures) for name, figures in (self.figures | self.agreement).items()},
         }
 
     def write_figures(self) -> None:
@@ -219,7 +257,7 @@ def _table(text: str) -> Any:  # noqa: ANN401 - what it is, is checked where it 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m streamingtalker.train", description=__doc__)
-    parser.add_argument("stage", choices=["vqvae", "encoder", "talker", "all", "judge"])
+    parser.add_argument("stage", choices=["vqvae", "encoder", "talker", "all", "judge", "student"])
     parser.add_argument(
         "--preset", choices=list(RUNS), default="default", help="our network, or the paper's for a data set"
     )
@@ -240,6 +278,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes that make audio features")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to judge, if not those in --out")
+    parser.add_argument(
+        "--recogniser", choices=RECOGNISERS, nargs="*", default=[], help="judge also with these phoneme recognisers"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where the training in --out was broken off")
     parser.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between states to resume from")
     parser.add_argument("--checks", type=int, default=10, help="looks at validation clips in a stage; 0 for none")

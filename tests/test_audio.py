@@ -1,7 +1,6 @@
 """Recordings, sample rates, features and encoders."""
 
 import contextlib
-import logging
 
 import numpy as np
 import pytest
@@ -103,7 +102,7 @@ def test_a_tone_lights_its_mel_band():
 
 def test_windows_tile_the_clip_and_do_not_depend_on_the_chopping():
     edges = [DEFAULT_GRID.window(i) for i in range(4)]
-    assert [a for a, _ in edges[1:]] == [b for _, b in edges[:-1]] and edges[0] == (0, 3200)
+    assert [a for a, _ in edges[1:]] == [b for _, b in edges[:-1]] and edges[0] == (0, 6400)
     pcm = np.random.default_rng(0).normal(size=40000).astype(np.float32)
     whole, pieces = PosteriorStream(fake_recogniser(), 5), PosteriorStream(fake_recogniser(), 5)
     expected = np.concatenate([whole.feed(pcm), whole.finish()])
@@ -114,20 +113,14 @@ def test_windows_tile_the_clip_and_do_not_depend_on_the_chopping():
 
 
 def test_the_real_recogniser_hears_vowels():
-    recogniser = open_recogniser()
-    if recogniser is None:
-        pytest.skip("hama does not exist here")
-    scores = recogniser(tone(0.5, 16000))
+    pytest.importorskip("hama")
+    scores = open_recogniser("hama")(tone(0.5, 16000))
     assert scores.shape[1] == 191 and len(scores) >= 25
     np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-4)
 
 
-def test_without_a_recogniser_it_says_so_and_goes_on(monkeypatch, caplog):
-    monkeypatch.setitem(__import__("sys").modules, "hama", None)
-    with caplog.at_level(logging.WARNING):
-        assert open_recogniser() is None
-    assert "recogniser" in caplog.text
-    silent = PosteriorStream(None, 191)
+def test_without_a_recogniser_posteriors_are_zeros():
+    silent = PosteriorStream(open_recogniser("none"), 191)
     assert not silent.feed(tone(0.5, 16000)).any()
 
 

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamingtalker.config import RATE
+from streamingtalker.errors import UserError
 from streamingtalker.streaming import SlidingBuffer
 
 HOP = 320  # samples a posterior frame, 20 ms
 
 Recogniser = Callable[[np.ndarray], np.ndarray]  # PCM [n] at 16 kHz → log-probabilities [≥ n // 320, classes]
 
+RECOGNISERS = ("hama", "student", "none")
+_MISSING = (ImportError, OSError, RuntimeError)  # what a package without a build for this machine fails with
+
 log = logging.getLogger(__name__)
+
+
+class RecogniserError(UserError):
+    """A phoneme recogniser that does not exist, or not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class WindowGrid:
     left: int = 4 * RATE // 5
     hop: int = 3 * RATE // 5
     right: int = RATE // 5
-    first_hop: int = RATE // 5
+    first_hop: int = 2 * RATE // 5
 
     def window(self, index: int) -> tuple[int, int]:
         """[from, to) of the sound that hop ``index`` is responsible for."""
@@ -86,15 +94,45 @@ class PosteriorStream:
         return np.concatenate([np.zeros((0, self.classes), np.float32), *frames])
 
 
-def open_recogniser() -> Recogniser | None:
-    """The pretrained recogniser (hama), or None, said in the log, where it does not exist (Windows)."""
-    try:
-        import hama
+def open_recogniser(name: str | None = None) -> Recogniser | None:
+    """The recogniser of that name; unnamed, the best that exists here, which is said in the log.
 
-        session = hama.ASRModel().session
-    except (ImportError, OSError, RuntimeError) as error:
-        log.warning("No phoneme recogniser (%s): the face follows the sound's spectrum alone, less exactly.", error)
-        return None
+    ``hama`` is the large pretrained one, ``student`` our own small one taught by it, ``none`` none at all. Raises
+    RecogniserError where the named one cannot be had.
+    """
+    if name is None:
+        return _best()
+    if name not in RECOGNISERS:
+        raise RecogniserError(f"A phoneme recogniser {name!r} does not exist; choose {', '.join(RECOGNISERS)}.")
+    if name == "hama":
+        try:
+            return _hama()
+        except _MISSING as error:
+            raise RecogniserError(f"hama cannot be loaded ({error}); choose the recogniser 'student'.") from error
+    return _student() if name == "student" else None
+
+
+def _best() -> Recogniser:
+    """hama where it exists, else the student."""
+    try:
+        recogniser = _hama()
+    except _MISSING as error:
+        log.warning("The phoneme recogniser hama does not exist here (%s): our own small one hears instead.", error)
+        return _student()
+    log.info("The phoneme recogniser is hama.")
+    return recogniser
+
+
+def _student() -> Recogniser:
+    from streamingtalker.audio.student import load_student, recogniser_of
+
+    return recogniser_of(load_student())
+
+
+def _hama() -> Recogniser:
+    import hama
+
+    session = hama.ASRModel().session
 
     def recognise(pcm: np.ndarray) -> np.ndarray:
         feeds = {"waveform": pcm[None], "waveform_lengths": np.array([len(pcm)], np.int64)}
