@@ -46,6 +46,14 @@ class Demo:
         assert found and line, f"no line {beginning!r} in\n" + "\n".join(map(str, self.log))
         return line
 
+    def stop(self) -> None:
+        """As Ctrl-C does; a program that does not end by it fails, and ends all the same."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(30)
+        finally:
+            self.process.kill()
+
     def _find(self, beginning: str) -> str | None:
         return next((line for line in self.log if line and line.startswith(beginning)), None)
 
@@ -100,8 +108,7 @@ def test_two_questions_into_the_microphone_are_answered_by_the_loudspeaker(displ
                 pictures += [display.screenshot()]
                 answers.append(recording.pcm[began:])
         finally:
-            demo.process.send_signal(signal.SIGINT)
-            demo.process.wait(30)
+            demo.stop()
 
     turns = json.loads(trace_file.read_text())["turns"]
     assert [turn["turn"] for turn in turns] == [1, 2, 3]
