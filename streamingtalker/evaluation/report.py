@@ -152,7 +152,7 @@ def _method(document: dict[str, Any]) -> str:
 * *Acceleration*: mean length of the second difference of the lip vertices. *Upper-face dynamics*: the standard
   deviation over time of a vertex' squared offset, mean over the upper face, as in FDD. Both as ratios to the target's.
 * *Shuffled audio*: the model's motion to another sentence of about the same length. *No recogniser*: the same weights
-  with the spectrum alone, as on Windows.
+  with the spectrum alone.
 * Three rows say little alone: an untrained network keeps its mouth open, moves its brows as much and as fast as the
   targets do, and so meets those goals. They count beside the others and beside *shuffled audio*.
 * Targets are made by rule from the phones; they differ from take to take, so no model can reach them all."""
