@@ -1,9 +1,15 @@
-"""Measurements of speed: ``python -m streamingtalker.bench latency``. Each kind is a module of ``benchmark``."""
+"""Measurements of speed: ``python -m streamingtalker.bench latency``. Each kind is a module with a ``main``."""
 
 import importlib
 import sys
 
-MODES = {"latency": "streamingtalker.benchmark.latency"}
+MODES = {
+    "latency": "streamingtalker.benchmark.latency",
+    "frames": "streamingtalker.benchmark.frames",
+    "components": "streamingtalker.benchmark.components",
+    "sessions": "streamingtalker.benchmark.sessions",
+    "render": "demo.render_bench",  # by name only: nothing here knows of windows
+}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +14,7 @@ import torch
 from rich.progress import Progress, TimeRemainingColumn
 
 from streamingtalker.audio import RATE, Resampler, load_audio
+from streamingtalker.benchmark.machine import machine
 from streamingtalker.benchmark.timing import (
     Summary,
     components,
@@ -75,20 +74,6 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     print(tables(document))
     return 0
-
-
-def machine(device: str) -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else device,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
 
 
 def tables(document: Mapping[str, Any]) -> str:
@@ -182,11 +167,3 @@ def _speech(paths: Sequence[Path]) -> np.ndarray:
         resampler = Resampler(rate, RATE)
         pieces += [resampler.feed(pcm), resampler.finish()]
     return np.concatenate(pieces)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
