@@ -28,7 +28,7 @@ def dims(name: str) -> ReleasedDims:
     voca = name == "vocaset"
     return ReleasedDims(
         motion=ReleasedMotion(
-            SETS[name].vertices, width=16, layers=2, feedforward=12, components=4 if voca else 2, code_dim=4, codes=6
+            SETS[name].vertices, width=16, layers=2, feedforward=12, components=4, code_dim=4, codes=6, bridged=not voca
         ),
         predictor=ReleasedPredictor(
             width=12, heads=4, feedforward=10, audio=12,

@@ -14,6 +14,7 @@ from streamingtalker.released.dims import ReleasedDims
 MOTION = "autoencoder."
 TALKER = "diff_ar_network."
 AUDIO = "audio_encoder."
+BRIDGE = f"{MOTION}encoder.encoder_linear_embedding_post.net"  # only the network for BIWI has it
 COUNTERS = "losses."  # of the training's metrics; no part of the network
 LEFT_OUT = "what position tables repeat or the network never reads, and queries and keys of attention to a single frame"
 
@@ -22,8 +23,8 @@ def modules(dims: ReleasedDims) -> Iterator[tuple[str, str]]:
     """Published and own names of modules that hold a ``weight`` and perhaps a ``bias``."""
     yield f"{MOTION}encoder.vertice_mapping.0", "vqvae.into"
     yield f"{MOTION}decoder.vertice_map_reverse", "vqvae.out"
-    if dims.motion.latent != dims.motion.width:
-        yield f"{MOTION}encoder.encoder_linear_embedding_post.net", "vqvae.to_latent"
+    if dims.motion.bridged:
+        yield BRIDGE, "vqvae.to_latent"
         yield f"{MOTION}decoder.decoder_linear_embedding_pre.net", "vqvae.from_latent"
     for half, conv in (("encoder", "squasher"), ("decoder", "expander")):
         yield f"{MOTION}{half}.{conv}.0.0", f"vqvae.{half}.conv"

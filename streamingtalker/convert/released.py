@@ -10,7 +10,7 @@ from torch import Tensor
 from streamingtalker.config import HeadDims
 from streamingtalker.convert.errors import ConvertError
 from streamingtalker.convert.names import translate
-from streamingtalker.convert.shapes import read_hubert
+from streamingtalker.convert.shapes import is_bridged, read_hubert
 from streamingtalker.released.dims import ReleasedDims, ReleasedMotion, ReleasedPredictor
 from streamingtalker.released.talker import ReleasedTalker
 from streamingtalker.topology import Topology
@@ -28,7 +28,9 @@ def from_released(
     Raises ConvertError for a tensor that is missing, unknown, misshapen or not finite.
     """
     state = {name: torch.as_tensor(value) for name, value in state_dict.items()}
-    return fill(state, replace(read_config(config), hubert=read_hubert(state)), topology)
+    dims = read_config(config)
+    motion = replace(dims.motion, bridged=is_bridged(state))
+    return fill(state, replace(dims, motion=motion, hubert=read_hubert(state)), topology)
 
 
 def fill(state: dict[str, Tensor], dims: ReleasedDims, topology: Topology | None = None) -> ReleasedTalker:

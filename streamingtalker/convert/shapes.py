@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from streamingtalker.convert.errors import ConvertError
-from streamingtalker.convert.names import AUDIO, MOTION, TALKER
+from streamingtalker.convert.names import AUDIO, BRIDGE, MOTION, TALKER
 from streamingtalker.data.prepare.datasets import BIWI, VOCASET, DataSet
 from streamingtalker.released.dims import ReleasedDims, ReleasedMotion, ReleasedPredictor
 
@@ -55,6 +55,7 @@ def read_dims(state: dict[str, Tensor], known: Preset) -> ReleasedDims:
             components=_size(state, f"{TALKER}vq_latent_map.weight", 1) // code_dim,
             code_dim=code_dim,
             codes=_size(state, f"{MOTION}quantize.embedding.weight", 0),
+            bridged=is_bridged(state),
         ),
         predictor=ReleasedPredictor(
             width=_size(state, f"{TALKER}vq_latent_map.weight", 0),
@@ -69,6 +70,11 @@ def read_dims(state: dict[str, Tensor], known: Preset) -> ReleasedDims:
         styles=_size(state, f"{TALKER}obj_vector.weight", 0),
         hubert=read_hubert(state),
     )
+
+
+def is_bridged(state: dict[str, Tensor]) -> bool:
+    """Whether linear layers lead to the latents and back. Shapes do not tell: for BIWI both sides are 1024 wide."""
+    return f"{BRIDGE}.weight" in state
 
 
 def read_hubert(state: dict[str, Tensor]) -> dict[str, Any]:

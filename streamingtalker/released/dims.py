@@ -24,6 +24,7 @@ class ReleasedMotion:
     code_dim: int = 64  # C, numbers a code
     codes: int = 256  # N, codes in the codebook all components share
     slope: float = 0.2  # of the leaky units for negative numbers
+    bridged: bool = False  # linear layers lead from width to latents and back; without, the two are equally wide
 
     @property
     def latent(self) -> int:

@@ -103,12 +103,12 @@ class ReleasedVqVae(nn.Module):
     def __init__(self, dims: ReleasedMotion) -> None:
         super().__init__()
         self.dims = dims
-        narrow = dims.latent != dims.width  # then a linear layer leads to the latents, and another one back
+        assert dims.bridged or dims.latent == dims.width, "latents as wide as the layers, or a bridge between them"
         self.into = nn.Linear(3 * dims.vertices, dims.width)
         self.encoder = MotionTransformer(dims)
-        self.to_latent = nn.Linear(dims.width, dims.latent) if narrow else nn.Identity()
+        self.to_latent = nn.Linear(dims.width, dims.latent) if dims.bridged else nn.Identity()
         self.quantiser = Quantiser(dims.codebook)
-        self.from_latent = nn.Linear(dims.latent, dims.width) if narrow else nn.Identity()
+        self.from_latent = nn.Linear(dims.latent, dims.width) if dims.bridged else nn.Identity()
         self.decoder = MotionTransformer(dims)
         self.out = nn.Linear(dims.width, 3 * dims.vertices)
 

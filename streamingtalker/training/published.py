@@ -64,7 +64,7 @@ PRESETS = {
     "vocaset": Preset(_dims(ReleasedMotion(0), ReleasedPredictor(), 30), halve_every=20, tune_decoder=False),
     "biwi": Preset(
         _dims(
-            ReleasedMotion(0, components=8, code_dim=128, codes=512),
+            ReleasedMotion(0, components=8, code_dim=128, codes=512, bridged=True),
             ReleasedPredictor(width=1024, feedforward=2048, activation="gelu", period=25, history=120),
             25,
         ),
