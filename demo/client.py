@@ -33,6 +33,7 @@ from demo.messages import (
 )
 from demo.openings import Opening, Phrase, Question, Speech
 from demo.playback import Playback
+from demo.tap import Tap
 from demo.trace import TurnTrace
 from streamingtalker.errors import UserError
 from streamingtalker.mood import Mood, MoodError
@@ -95,8 +96,8 @@ class Client:
     """One connection to a server; takes turns one after another.
 
     ``mood`` is what the server is asked to say everything in. ``on_turn`` is called with each turn when it begins and
-    ``on_trace`` with its trace when it is over; ``on_notice`` with sentences for the operator. All of it happens in the
-    event loop's thread.
+    ``on_trace`` with its trace when it is over; ``on_notice`` with sentences for the operator; ``tap`` sees sound and
+    frames. All of it happens in the event loop's thread.
     """
 
     def __init__(
@@ -108,7 +109,9 @@ class Client:
         on_turn: Callable[[ActiveTurn], None] = lambda turn: None,
         on_trace: Callable[[TurnTrace], None] = lambda trace: None,
         on_notice: Callable[[Notice], None] = lambda notice: None,
+        tap: Tap | None = None,
     ) -> None:
+        self._tap = tap or Tap()
         self._playback = playback
         self._frames = frames
         self._mood = mood
@@ -168,12 +171,14 @@ class Client:
         played.add_done_callback(lambda done: _settle(loop, spoken, done.result()))
         turn = self._turn = ActiveTurn(self._turns, opening, welcome, spoken)
         self._on_turn(turn)
+        self._tap.begin(turn.number, welcome.sample_rate, welcome.fps)
         try:
             for message in _messages(turn.number, opening):
                 await socket.send(encode(message))
             await spoken
         finally:  # a turn that was broken off happened, too
             self._turn = None
+            self._tap.end(turn.number, self._playback.counts().played / self._playback.clock.rate)
             self._on_trace(self._trace(turn))
 
     async def _receive(self, socket: ClientConnection) -> None:
@@ -197,6 +202,7 @@ class Client:
                     raise WireError("it sent half a sample")
                 pcm = np.frombuffer(message.pcm, "<i2").astype(np.float32) / 32768
                 turn.note_pcm(pcm)
+                self._tap.sound(turn.number, pcm)
                 self._playback.write(turn.number, pcm)
             case FaceFrame():
                 await self._queue(turn, message)
@@ -210,6 +216,7 @@ class Client:
         if len(message.offsets) != turn.welcome.vertices * _VERTEX_BYTES:
             raise WireError("it sent a frame of another face than it promised")
         offsets = np.frombuffer(message.offsets, "<f2").reshape(-1, 3)
+        self._tap.frame(turn.number, message.index, offsets)
         if self._frames.full():
             await asyncio.to_thread(self._frames.put, turn.number, message.index, offsets)
         else:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from demo.client import ActiveTurn, Client, ServerConnectionError
 from demo.frame_queue import FrameQueue
-from demo.listener import Listener, ListenerEvent, PartialText, UserSpeaking
+from demo.listener import Draft, DraftWithdrawn, Hearing, Listener, ListenerEvent, PartialText, UserSpeaking
 from demo.messages import Notice, Welcome, WireError
 from demo.microphone import Microphone, SoundDeviceMicrophone, WavMicrophone
 from demo.models import ModelStore
@@ -21,6 +21,7 @@ from demo.recognizers import choose_recognizer
 from demo.settings import Settings
 from demo.stage import SyncMeter
 from demo.status import Status
+from demo.tap import Tap
 from demo.trace import SessionTrace, TurnTrace
 from demo.voice_activity import VoiceActivityOptions
 from streamingtalker.mood import Mood
@@ -43,6 +44,7 @@ class Shared:
     vertices: int  # of the mesh that is drawn
     mesh: str  # Topology.mesh of it
     fps: float  # of the frames in the queue
+    tap: Tap | None = None  # sees sound and frames
 
 
 class ClientThread:
@@ -128,6 +130,7 @@ class ClientThread:
                 on_turn=self._begin_turn,
                 on_trace=self._end_turn,
                 on_notice=self._notice,
+                tap=self._shared.tap,
             )
             await client.run(url, openings, self._welcome)
             await asyncio.sleep(_REST_SECONDS)
@@ -229,7 +232,7 @@ class ClientThread:
     def _mute(self, muted: bool) -> None:
         """While the avatar has the turn it must not hear itself."""
         if self._listener is not None:
-            self._listener.set_muted(muted)
+            self._listener.set_mode(Hearing.DEAF if muted else Hearing.OPEN)
 
     def _notice(self, notice: Notice) -> None:
         log.log(_LEVELS.get(notice.level, logging.INFO), notice.text)
@@ -249,6 +252,8 @@ class ClientThread:
             self._loop.call_soon_threadsafe(function, value)
 
     def _heard(self, event: ListenerEvent) -> None:
+        if isinstance(event, Draft | DraftWithdrawn):
+            return
         if not isinstance(event, UserSpeaking | PartialText):
             self._events.put_nowait(event)
         elif self.status.turn is not None:
