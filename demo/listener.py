@@ -2,15 +2,18 @@
 
 Two threads: one hears and decides when somebody speaks, the other recognises, so that a slow recogniser never lets the
 microphone overflow. Events are emitted from these threads; whoever receives them hands them to his own
-(``loop.call_soon_threadsafe``). While muted it is deaf: half-duplex, so that the avatar does not answer itself.
+(``loop.call_soon_threadsafe``). How much it hears is its ``Hearing``: while the avatar speaks it waits for an
+interruption, or is deaf where the avatar would hear itself.
 """
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ from demo.voice_activity import (
     SpeechEnded,
     SpeechEvent,
     SpeechPaused,
+    SpeechResumed,
     SpeechStarted,
     VoiceActivity,
     VoiceActivityOptions,
@@ -33,7 +37,16 @@ from streamingtalker.errors import UserError
 log = logging.getLogger(__name__)
 
 _TAIL_SECONDS = 0.25  # stays deaf after the avatar fell silent: rooms reverberate
+_SILENCE_DB = -100.0  # the lowest level told
 _RECORDING_GRACE = RATE // 2  # samples after a recording within which an utterance in it has begun, if there is one
+
+
+class Hearing(StrEnum):
+    """How much the listener hears."""
+
+    OPEN = "open"  # everything: it is the user's turn
+    GUARDED = "guarded"  # only what interrupts the avatar, whose turn it is
+    DEAF = "deaf"  # nothing: half-duplex, or muted by the user
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,7 @@ class UserSpeaking:
 
     utterance: int  # counts from 1
     time: float  # monotonic seconds of the first sound, roughly
+    interrupts: bool = False  # it came while the avatar had the turn, and is no cough or "mm-hm"
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,21 @@ class PartialText:
 
     utterance: int
     text: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was understood up to the first short silence: perhaps all of it, perhaps the user goes on."""
+
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True)
+class DraftWithdrawn:
+    """The user went on speaking, or meant something else: the draft was not all."""
+
+    utterance: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +95,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class FinalText:
-    """What the user said."""
+    """What the user said: the words of the draft, if there was one and it was not withdrawn."""
 
     text: str
     utterance: Utterance
@@ -94,7 +123,9 @@ class ListenerFailed:
     message: str
 
 
-ListenerEvent = UserSpeaking | PartialText | FinalText | NotUnderstood | RecordingEnded | ListenerFailed
+ListenerEvent = (
+    UserSpeaking | PartialText | Draft | DraftWithdrawn | FinalText | NotUnderstood | RecordingEnded | ListenerFailed
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +141,7 @@ class _Forget:
     """For the recognising thread: drop the utterance in progress."""
 
 
-_Work = SpeechStarted | SpeechAudio | SpeechPaused | _Ended | _Forget | RecordingEnded
+_Work = SpeechStarted | SpeechAudio | SpeechPaused | SpeechResumed | _Ended | _Forget | RecordingEnded
 
 
 class Listener:
@@ -127,18 +158,19 @@ class Listener:
         tail: float = _TAIL_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``emit`` is called from the listener's threads. ``tail``: seconds it stays deaf after being unmuted."""
+        """``emit`` is called from the listener's threads. ``tail``: seconds it stays deaf after having been DEAF."""
         self._microphone = microphone
         self._emit = emit
         self._monotonic = monotonic
         self._activity = VoiceActivity(detector or SileroDetector(), options)
-        self._mute = _Mute(tail)
+        self._wish = _Wish(tail)
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._recogniser = _Recogniser(recognizer, self._work, emit, monotonic)
         self._threads = [
             threading.Thread(target=self._guard, args=(self._hear,), name="listener", daemon=True),
             threading.Thread(target=self._guard, args=(self._recogniser.run,), name="recogniser", daemon=True),
         ]
+        self._level = _SILENCE_DB
         self._deaf = False
         self._utterance = 0
         self._started = 0  # position of the utterance's first sample
@@ -163,9 +195,18 @@ class Listener:
             thread.join(timeout)
         return not any(thread.is_alive() for thread in running)
 
-    def set_muted(self, muted: bool) -> None:
-        """Deaf while the avatar speaks. An utterance in progress is forgotten. From any thread, at any time."""
-        self._mute.set(muted, self._monotonic())
+    def set_mode(self, mode: Hearing) -> None:
+        """How much to hear from now on; when DEAF, an utterance in progress is forgotten. From any thread."""
+        self._wish.set_mode(mode, self._monotonic())
+
+    def hold(self, held: bool) -> None:
+        """Push-to-talk: while held an utterance does not end, and it ends when let go. From any thread."""
+        self._wish.held = held
+
+    @property
+    def level(self) -> float:
+        """Of the last block, in dB below full scale (root mean square), for a meter; also while DEAF."""
+        return self._level
 
     def _guard(self, body: Callable[[], None]) -> None:
         """Run a thread's body; its end by an error is told, not swallowed."""
@@ -181,13 +222,14 @@ class Listener:
     def _hear(self) -> None:
         try:
             for block in self._microphone.blocks():
+                self._level = _decibels(block.pcm)
                 if over := self._recordings.ended(block, self._activity.speaking):
                     self._work.put(over)
-                if self._mute.at(block.time):
+                if self._wish.mode_at(block.time) is Hearing.DEAF:
                     self._fall_deaf()
                     continue
                 self._deaf = False
-                for event in self._activity.feed(block.pcm, block.position):
+                for event in self._activity.feed(block.pcm, block.position, held=self._wish.held):
                     self._handle(event, block)
         finally:
             self._work.put(None)
@@ -204,7 +246,8 @@ class Listener:
         if isinstance(event, SpeechStarted):
             self._utterance += 1
             self._started = event.sample
-            self._emit(UserSpeaking(self._utterance, block.time_of(event.sample)))
+            interrupts = self._wish.mode_at(block.time) is Hearing.GUARDED
+            self._emit(UserSpeaking(self._utterance, block.time_of(event.sample), interrupts))
         if isinstance(event, SpeechEnded):
             self._recordings.utterance_ended()
             self._work.put(_Ended(event.last_speech_sample - self._started, self._times(event, block)))
@@ -242,24 +285,26 @@ class _RecordingWatch:
         return RecordingEnded(self._current.path, self._attempts)
 
 
-class _Mute:
-    """Whether what was captured at some time is to be heard."""
+class _Wish:
+    """What was asked of the listener, and from when on."""
 
     def __init__(self, tail: float) -> None:
+        self.held = False
         self._tail = tail
         self._lock = threading.Lock()
-        self._muted = False
+        self._mode = Hearing.OPEN
         self._deaf_until = float("-inf")
 
-    def set(self, muted: bool, now: float) -> None:
+    def set_mode(self, mode: Hearing, now: float) -> None:
         with self._lock:
-            if self._muted and not muted:
+            if self._mode is Hearing.DEAF and mode is not Hearing.DEAF:
                 self._deaf_until = now + self._tail
-            self._muted = muted
+            self._mode = mode
 
-    def at(self, captured: float) -> bool:
+    def mode_at(self, captured: float) -> Hearing:
+        """How what was captured at that time is to be heard."""
         with self._lock:
-            return self._muted or captured <= self._deaf_until
+            return self._mode if captured > self._deaf_until else Hearing.DEAF
 
 
 class _Recogniser:
@@ -279,6 +324,8 @@ class _Recogniser:
         self._abandoned = threading.Event()
         self._utterance = 0
         self._shown = ""
+        self._draft = ""
+        self._paused = False
         self._new = 0  # samples since the last partial text
 
     def abandon(self) -> None:
@@ -295,7 +342,11 @@ class _Recogniser:
                     self._feed(work.audio)
                     self._perhaps_show()
                 case SpeechPaused():
-                    self._show()
+                    self._paused = True
+                    self._write_draft()
+                case SpeechResumed():
+                    self._paused = False
+                    self._withdraw()
                 case _Ended():
                     self._finish(work)
                 case _Forget():
@@ -306,7 +357,7 @@ class _Recogniser:
     def _begin(self) -> None:
         self._utterance += 1
         self._recognizer.reset()
-        self._shown, self._new = "", 0
+        self._shown, self._draft, self._new, self._paused = "", "", 0, False
 
     def _feed(self, audio: np.ndarray) -> None:
         self._recognizer.feed(audio)
@@ -314,7 +365,7 @@ class _Recogniser:
 
     def _perhaps_show(self) -> None:
         """A partial text when there is enough new audio and no work waits: it must not delay the final one."""
-        if self._new >= self._recognizer.partial_interval * RATE and self._work.empty():
+        if not self._paused and self._new >= self._recognizer.partial_interval * RATE and self._work.empty():
             self._show()
 
     def _show(self) -> None:
@@ -324,7 +375,25 @@ class _Recogniser:
             self._shown = text
             self._emit(PartialText(self._utterance, text))
 
+    def _write_draft(self) -> None:
+        self._show()
+        if self._shown:
+            self._draft = self._shown
+            self._emit(Draft(self._utterance, self._draft))
+
+    def _withdraw(self) -> None:
+        if self._draft:
+            self._draft = ""
+            self._emit(DraftWithdrawn(self._utterance))
+
     def _finish(self, ended: _Ended) -> None:
         text = self._recognizer.finish(ended.speech_samples)
+        if text != self._draft:
+            self._withdraw()
         utterance = replace(ended.utterance, text_time=self._monotonic())
         self._emit(FinalText(text, utterance) if text else NotUnderstood(utterance))
+
+
+def _decibels(pcm: np.ndarray) -> float:
+    """Root mean square in dB below full scale."""
+    return max(_SILENCE_DB, 10 * math.log10(float(np.square(pcm).mean()) + 1e-12))

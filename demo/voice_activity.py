@@ -42,6 +42,11 @@ class SpeechPaused:
 
 
 @dataclass(frozen=True)
+class SpeechResumed:
+    """The short silence was not the end."""
+
+
+@dataclass(frozen=True)
 class SpeechEnded:
     """The silence was long enough, or the utterance too long."""
 
@@ -49,7 +54,7 @@ class SpeechEnded:
     decided_sample: int  # position at which this was known
 
 
-SpeechEvent = SpeechStarted | SpeechAudio | SpeechPaused | SpeechEnded
+SpeechEvent = SpeechStarted | SpeechAudio | SpeechPaused | SpeechResumed | SpeechEnded
 
 
 class SpeechDetector(Protocol):
@@ -124,6 +129,7 @@ class VoiceActivity:
     def __init__(self, detector: SpeechDetector, options: VoiceActivityOptions | None = None) -> None:
         self._detector = detector
         self._options = options or VoiceActivityOptions()
+        self._held = False
         self._preroll = -(-_samples(self._options.preroll_ms) // BLOCK)  # blocks
         self.reset()
 
@@ -138,10 +144,16 @@ class VoiceActivity:
         self._before: deque[np.ndarray] = deque()  # blocks not yet part of an utterance
         self._idle()
 
-    def feed(self, pcm: np.ndarray, position: int) -> list[SpeechEvent]:
-        """What the block of float32 [512] that begins at sample ``position`` brings about."""
+    def feed(self, pcm: np.ndarray, position: int, *, held: bool = False) -> list[SpeechEvent]:
+        """What the block of float32 [512] that begins at sample ``position`` brings about.
+
+        While ``held`` no silence ends the utterance; it ends with the first block that is not held any more.
+        """
         speech = self._detector.probability(pcm)
-        return self._during(pcm, position, speech) if self._speaking else self._await(pcm, position, speech)
+        released, self._held = self._held and not held, held
+        if not self._speaking:
+            return self._await(pcm, position, speech)
+        return self._during(pcm, position, speech, released)
 
     def _idle(self) -> None:
         self._speaking = self._paused = False
@@ -172,18 +184,21 @@ class VoiceActivity:
         while len(self._before) > blocks:
             self._before.popleft()
 
-    def _during(self, pcm: np.ndarray, position: int, speech: float) -> list[SpeechEvent]:
+    def _during(self, pcm: np.ndarray, position: int, speech: float, released: bool) -> list[SpeechEvent]:
         events: list[SpeechEvent] = [SpeechAudio(pcm)]
         end = position + BLOCK
         threshold = self._options.start_probability if self._paused else self._options.keep_probability
         if speech >= threshold:
+            if self._paused:
+                events.append(SpeechResumed())
             self._last, self._paused = end, False
         silence = end - self._last
         if silence >= _samples(self._options.pause_ms) and not self._paused:
             self._paused = True
             events.append(SpeechPaused(self._last))
         too_long = end + BLOCK - self._start > _samples(self._options.max_utterance_ms)
-        if silence >= _samples(self._options.end_silence_ms) or too_long:
+        silent = silence >= _samples(self._options.end_silence_ms) and not self._held
+        if silent or released or too_long:
             events.append(SpeechEnded(self._last, end))
             self._idle()
         return events

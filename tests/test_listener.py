@@ -7,7 +7,10 @@ import pytest
 
 from demo.devices import DeviceError
 from demo.listener import (
+    Draft,
+    DraftWithdrawn,
     FinalText,
+    Hearing,
     Listener,
     ListenerFailed,
     NotUnderstood,
@@ -132,6 +135,49 @@ def test_the_first_pause_is_used_to_recognise_before_the_end_is_certain():
     assert stage.recognizer.calls[-2:] == ["partial", "finish"]
 
 
+def test_the_draft_is_told_before_the_end_is_certain_and_the_final_text_has_its_words():
+    stage = Stage(Scribe(lambda samples: "Who are you?"))
+    stage.microphone.play(WHO)
+    stage.run(5.0)
+    assert [type(event) for event in stage.events if not isinstance(event, PartialText)] == [
+        UserSpeaking,
+        Draft,
+        FinalText,
+        RecordingEnded,
+    ]
+    (draft,), (final,) = stage.of(Draft), stage.of(FinalText)
+    assert (draft.utterance, draft.text) == (final.utterance.number, final.text)
+
+
+def test_a_draft_is_withdrawn_when_the_user_goes_on(tmp_path):
+    words = load_audio(WHO)[0]
+    stage = Stage()
+    stage.microphone.play(write(tmp_path / "twice.wav", np.concatenate([words[: -RATE // 5], words])))
+    stage.run(6.0)
+    kinds = [type(event) for event in stage.of(Draft, DraftWithdrawn, FinalText)]
+    assert kinds[:2] == [Draft, DraftWithdrawn] and kinds[-1] is FinalText
+
+
+def test_while_held_no_silence_ends_the_utterance_and_letting_go_does():
+    stage = Stage()
+    stage.microphone.play(WHO)
+    stage.clock.at(0.2, lambda: stage.listener.hold(True))
+    stage.clock.at(4.0, lambda: stage.listener.hold(False))
+    stage.run(6.0)
+    (final,) = stage.of(FinalText)
+    assert final.utterance.decided_time == pytest.approx(104.0, abs=0.04)
+
+
+def test_the_level_is_that_of_the_last_block(tmp_path):
+    tone = np.sin(np.arange(2 * RATE) * 2 * np.pi * 500 / RATE) * 0.1
+    levels, stage = [], Stage()
+    stage.microphone.play(write(tmp_path / "tone.wav", tone))
+    for seconds in (0.2, 1.5):
+        stage.clock.at(seconds, lambda: levels.append(stage.listener.level))
+    stage.run(2.0)
+    assert levels == [-100.0, pytest.approx(-23.0, abs=0.1)]
+
+
 def test_silence_and_noise_give_nothing(tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE)
     stage = Stage()
@@ -151,7 +197,7 @@ def test_speech_without_text_is_told():
 
 def test_while_muted_it_is_deaf():
     stage = Stage()
-    stage.listener.set_muted(True)
+    stage.listener.set_mode(Hearing.DEAF)
     stage.microphone.play(FRANCE)
     assert stage.run(5.0) == [RecordingEnded(FRANCE, 0)]
 
@@ -159,16 +205,16 @@ def test_while_muted_it_is_deaf():
 def test_muting_in_the_middle_forgets_the_utterance():
     stage = Stage()
     stage.microphone.play(FRANCE)
-    stage.clock.at(1.6, lambda: stage.listener.set_muted(True))
+    stage.clock.at(1.6, lambda: stage.listener.set_mode(Hearing.DEAF))
     stage.run(5.0)
     assert stage.of(UserSpeaking) and not stage.of(FinalText, NotUnderstood)
 
 
 def test_after_unmuting_it_stays_deaf_for_the_reverberation_and_then_hears():
     stage = Stage(tail=0.5)
-    stage.listener.set_muted(True)
+    stage.listener.set_mode(Hearing.DEAF)
     stage.microphone.play(WHO)  # heard from 0.7 s to 1.3 s
-    stage.clock.at(1.0, lambda: stage.listener.set_muted(False))
+    stage.clock.at(1.0, lambda: stage.listener.set_mode(Hearing.OPEN))
     stage.clock.at(3.0, lambda: stage.microphone.play(FRANCE))
     stage.run(8.0)
     (final,) = stage.of(FinalText)
@@ -180,8 +226,8 @@ def test_the_avatars_own_voice_starts_no_turn(tmp_path):
     voice = np.tile(load_audio(FRANCE)[0], 2) * 0.3
     stage = Stage()
     stage.microphone.play(write(tmp_path / "echo.wav", voice))
-    stage.clock.at(0.3, lambda: stage.listener.set_muted(True))
-    stage.clock.at(0.4 + len(voice) / RATE, lambda: stage.listener.set_muted(False))
+    stage.clock.at(0.3, lambda: stage.listener.set_mode(Hearing.DEAF))
+    stage.clock.at(0.4 + len(voice) / RATE, lambda: stage.listener.set_mode(Hearing.OPEN))
     stage.clock.at(7.0, lambda: stage.microphone.play(WHO))
     stage.run(12.0)
     (final,) = stage.of(FinalText)
