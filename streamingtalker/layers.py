@@ -114,8 +114,12 @@ class KeyValueCache:
         """No tokens; old slots are never read before they are written again."""
         self.tokens = 0
 
-    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Add one token's [B, heads, 1, d]. Gives the keys and values held and the new token's slot."""
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, int | Tensor]:
+        """Add one token's [B, heads, 1, d]. Gives the keys and values held and the new token's slot.
+
+        Where the rows of a batch hold different numbers of tokens (``sessions.rows``) there is a slot for each, [B], and
+        ``history`` is added to that of a ring in which slots are still empty.
+        """
         history = self.keys.shape[2]
         slot = self.tokens % history
         self.keys[:, :, slot] = key[:, :, 0]
@@ -140,7 +144,9 @@ class BandedAttention(nn.Module):
         self.out = nn.Linear(width, width)
         ages = (torch.arange(history)[:, None] - torch.arange(history)[None, :]) % history
         bias = -alibi_slopes(heads)[None, :, None] * ages[:, None, :]
-        self.register_buffer("ring_bias", bias[:, :, None, :], persistent=False)  # [slot, heads, 1, h]
+        empty = torch.ones(history, history, dtype=torch.bool).triu(1)[:, None, :]
+        bias = torch.cat([bias, bias.masked_fill(empty, -math.inf)])  # of full rings, of those being filled
+        self.register_buffer("ring_bias", bias[:, :, None, :], persistent=False)  # [2 · slot, heads, 1, h]
 
     def state(self, batch: int = 1) -> KeyValueCache:
         """Buffers for a stream."""
@@ -157,7 +163,7 @@ class BandedAttention(nn.Module):
         else:
             assert frames == 1, "a stream goes frame by frame"
             k, v, slot = cache.append(k, v)
-            bias = cast(Tensor, self.ring_bias)[slot, :, :, : k.shape[2]]
+            bias = cast(Tensor, self.ring_bias)[slot][..., : k.shape[2]]
             scores = torch.matmul(q, k.transpose(2, 3)) * (1 / math.sqrt(q.shape[3]))
             y = torch.matmul((scores + bias).softmax(dim=3), v)
         return self.out(y.transpose(1, 2).reshape(batch, frames, width))

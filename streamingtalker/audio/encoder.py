@@ -39,26 +39,41 @@ class SpeechFeatures:
         self._columns = SlidingBuffer.empty(self.dims.mel_bands)
         self._phones = SlidingBuffer.empty(self.dims.posterior_classes)
         self._given = 0
+        self._total: int | None = None  # columns in all, known at the end
 
     def feed(self, pcm: np.ndarray) -> np.ndarray:
         """Take float32 [n], give the columns that are complete."""
-        self._samples += len(pcm)
-        self._columns.append(self._mel.feed(pcm))
-        self._phones.append(self._posteriors.feed(pcm))
-        return self._give()
+        return self.give(self.recognised(self.hear(pcm)))
 
     def finish(self) -> np.ndarray:
         """Give the rest; in all 3·(frames + lookahead) columns."""
-        if self._samples == 0:
-            return self._give()
-        total = 3 * (frame_count(self._samples, self.fps) + self.dims.lookahead)
-        silence = np.zeros(column_centre(total - 1) + 2 * HOP - self._samples, np.float32)
-        self._columns.append(self._mel.feed(silence))
-        self._phones.append(self._posteriors.feed(silence))
-        self._phones.append(self._posteriors.finish())
-        return self._give(until=total)
+        return self.give(self.recognised(self.hear_rest()))
 
-    def _give(self, until: int | None = None) -> np.ndarray:
+    def hear(self, pcm: np.ndarray) -> list[np.ndarray]:
+        """The first half of ``feed``: take float32 [n], give the windows of sound that a recogniser is to hear."""
+        self._samples += len(pcm)
+        self._columns.append(self._mel.feed(pcm))
+        return self._posteriors.hear(pcm)
+
+    def hear_rest(self) -> list[np.ndarray]:
+        """The first half of ``finish``."""
+        if self._samples == 0:
+            return []
+        self._total = 3 * (frame_count(self._samples, self.fps) + self.dims.lookahead)
+        silence = np.zeros(column_centre(self._total - 1) + 2 * HOP - self._samples, np.float32)
+        self._columns.append(self._mel.feed(silence))
+        return [*self._posteriors.hear(silence), *self._posteriors.hear_rest()]
+
+    def recognised(self, windows: list[np.ndarray]) -> list[np.ndarray]:
+        """What lies between both halves."""
+        return self._posteriors.recognised(windows)
+
+    def give(self, scores: list[np.ndarray]) -> np.ndarray:
+        """The second half of both: the recogniser's scores of these windows → the columns that are complete."""
+        self._phones.append(self._posteriors.give(scores))
+        return self._give(self._total)
+
+    def _give(self, until: int | None) -> np.ndarray:
         first = self._given
         limit = self._columns.end if until is None else min(until, self._columns.end)
         while self._given < limit and _frames_around(self._given)[1] < self._phones.end:

@@ -50,7 +50,8 @@ _DEAF_GRID = WindowGrid(left=0, hop=HOP, right=0, first_hop=HOP)
 class PosteriorStream:
     """PCM → square roots of phoneme probabilities, 50 a second, frame i about sample 320·i.
 
-    Without a recogniser they are zeros and come at once.
+    Without a recogniser they are zeros and come at once. ``feed`` is ``hear``, the recogniser and ``give``; who runs
+    the recogniser elsewhere calls these two.
     """
 
     def __init__(self, recogniser: Recogniser | None, classes: int, grid: WindowGrid = DEFAULT_GRID) -> None:
@@ -63,35 +64,50 @@ class PosteriorStream:
         """Forget everything."""
         self._pcm = SlidingBuffer.empty()
         self._hops = 0
+        self._kept: list[slice] = []  # of the scores of each window heard whose scores are not yet given
 
     def feed(self, pcm: np.ndarray) -> np.ndarray:
         """Take float32 [n] at 16 kHz, give the frames [k, classes] of the hops whose right context is there."""
-        self._pcm.append(pcm)
-        frames = []
-        while self.grid.window(self._hops)[1] + self.grid.right <= self._pcm.end:
-            frames.append(self._hop())
-        return self._join(frames)
+        return self.give(self.recognised(self.hear(pcm)))
 
     def finish(self) -> np.ndarray:
         """Give the frames of the sound that is left, with what context there is."""
-        frames = []
-        while self.grid.window(self._hops)[0] + HOP <= self._pcm.end:
-            frames.append(self._hop())
-        return self._join(frames)
+        return self.give(self.recognised(self.hear_rest()))
 
-    def _hop(self) -> np.ndarray:
-        """Run the recogniser over the next window and keep its middle."""
+    def recognised(self, windows: list[np.ndarray]) -> list[np.ndarray]:
+        """The scores of windows of sound, [≥ n // 320, classes] each."""
+        return [self._recognise(window) for window in windows]
+
+    def hear(self, pcm: np.ndarray) -> list[np.ndarray]:
+        """Take float32 [n], give the windows of sound that the recogniser can now hear."""
+        self._pcm.append(pcm)
+        windows = []
+        while self.grid.window(self._hops)[1] + self.grid.right <= self._pcm.end:
+            windows.append(self._window())
+        return windows
+
+    def hear_rest(self) -> list[np.ndarray]:
+        """The windows of the sound that is left."""
+        windows = []
+        while self.grid.window(self._hops)[0] + HOP <= self._pcm.end:
+            windows.append(self._window())
+        return windows
+
+    def give(self, scores: list[np.ndarray]) -> np.ndarray:
+        """The recogniser's scores of the windows last heard, in order → the middles of them, [k, classes]."""
+        kept = [np.exp(0.5 * each[middle]) for each, middle in zip(scores, self._kept, strict=True)]
+        self._kept = []
+        return np.concatenate([np.zeros((0, self.classes), np.float32), *kept]).astype(np.float32)
+
+    def _window(self) -> np.ndarray:
+        """The sound of the next hop and round it."""
         start, end = self.grid.window(self._hops)
         first = max(start - self.grid.left, 0)
         heard = self._pcm.take(first, min(end + self.grid.right, self._pcm.end))
-        scores = self._recognise(heard)
+        self._kept.append(slice((start - first) // HOP, (min(end, first + len(heard)) - first) // HOP))
         self._hops += 1
         self._pcm.forget(self.grid.window(self._hops)[0] - self.grid.left)
-        kept = scores[(start - first) // HOP : (min(end, first + len(heard)) - first) // HOP]
-        return np.exp(0.5 * kept).astype(np.float32)
-
-    def _join(self, frames: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate([np.zeros((0, self.classes), np.float32), *frames])
+        return heard
 
 
 def open_recogniser(name: str | None = None) -> Recogniser | None:
