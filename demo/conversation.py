@@ -13,7 +13,17 @@ import numpy as np
 from demo.animator import Animator
 from demo.answering import Answerer
 from demo.engines import Engines
-from demo.messages import Interrupt, Message, Notice, Performance, SayPhrase, SayText, UserText
+from demo.messages import (
+    Commit,
+    Interrupt,
+    Message,
+    NewConversation,
+    Notice,
+    Performance,
+    SayPhrase,
+    SayText,
+    UserText,
+)
 from demo.moods import Utterance
 from demo.persona import ChatMessage
 from demo.turn import Send, Turn
@@ -26,6 +36,8 @@ log = logging.getLogger(__name__)
 SAID_CHARACTERS = 20_000  # of a text to be said as it is: about 20 minutes
 RECORDING_SECONDS = 900.0
 RECORDING_RATES = range(8_000, 192_001)  # Hz
+
+BROKEN_OFF = " —"  # ends what the avatar could not finish, so that the language model knows it, too
 
 _SENTENCE_END = re.compile(r"[.!?…]+(?=\s)|[。！？]+")
 
@@ -42,20 +54,30 @@ class Memory:
 
     characters: int
     turns: int = 6
-    _kept: list[tuple[str, str]] = field(default_factory=list)
+    _kept: list[tuple[int, str, str]] = field(default_factory=list)  # number, question, answer
 
-    def add(self, question: str, answer: str) -> None:
-        """Remember a turn; the oldest ones make room for it."""
+    def put(self, turn: int, question: str, answer: str) -> None:
+        """Remember ``turn``; the oldest ones make room for it. What was remembered of it before is replaced.
+
+        Without an answer there was no turn.
+        """
+        self._kept = [kept for kept in self._kept if kept[0] != turn]
+        if not answer:
+            return
         question = _beginning(question, max(self.characters // 2, self.characters - len(answer)))
-        self._kept.append((question, _beginning(answer, self.characters - len(question))))
-        while len(self._kept) > self.turns or sum(len(q) + len(a) for q, a in self._kept) > self.characters:
+        self._kept.append((turn, question, _beginning(answer, self.characters - len(question))))
+        while len(self._kept) > self.turns or sum(len(q) + len(a) for _, q, a in self._kept) > self.characters:
             self._kept.pop(0)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
 
     def messages(self) -> list[ChatMessage]:
         """The turns as the language model reads them."""
         return [
             message
-            for question, answer in self._kept
+            for _, question, answer in self._kept
             for message in ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
         ]
 
@@ -102,6 +124,14 @@ class Recording:
         yield resampler.finish()
 
 
+@dataclass
+class Exchange:
+    """A question and the turn that answers it."""
+
+    question: str
+    turn: Turn
+
+
 class Conversation:
     """Takes a client's messages, sends the answers. ``handle`` does not wait for them; a turn runs beside it."""
 
@@ -115,8 +145,10 @@ class Conversation:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="animator")
         self._memory = Memory(engines.llm.history_characters)
         self._number = -1  # the newest turn that has begun
+        self._turn: Turn | None = None  # it
         self._oldest = 0  # turns below this are over
         self._task: asyncio.Task[None] | None = None
+        self._exchange: Exchange | None = None  # the newest question with its answer
         self._recording = Recording()
 
     @property
@@ -127,8 +159,10 @@ class Conversation:
     async def handle(self, message: Message) -> None:
         """Do what ``message`` asks. When this returns, nothing more is sent of a turn that it ended."""
         match message:
-            case UserText(number, text):
-                await self._begin(number, lambda turn: self._reply(turn, text))
+            case UserText(number, text, tentative):
+                await self._begin(number, lambda turn: self._reply(turn, text), tentative)
+            case Commit(number) if number == self._number and self._turn is not None:
+                self._turn.committed.set()
             case SayText(number, text):
                 await self._begin(number, lambda turn: self._say(turn, text))
             case SayPhrase(number, phrase):
@@ -139,9 +173,15 @@ class Conversation:
                     await self._begin(number, lambda turn: turn.perform(recording.sound(self._voice.sample_rate)))
                 if number == self._number:
                     self._recording.add(message)
-            case Interrupt(number) if number > self._number:
-                self._oldest = number
+            case Interrupt(number, heard) if number >= self._number:
+                self._oldest = number + 1
                 await self._stop()
+                self._remember(heard if number == self._number else 0)
+                self._exchange = None
+            case NewConversation():
+                await self._stop()
+                self._exchange = None
+                self._memory.clear()
             case _:
                 log.debug("ignored: %s", type(message).__name__)
 
@@ -150,12 +190,15 @@ class Conversation:
         await self._stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _begin(self, number: int, run: RunTurn) -> None:
+    async def _begin(self, number: int, run: RunTurn, tentative: bool = False) -> None:
         if number <= self._number or number < self._oldest:
             return
         await self._stop()
-        self._number = number
-        turn = Turn(number, self._voice, self._animator, self._thread, self._send, self.resting_mood)
+        self._remember()
+        self._number, self._exchange = number, None
+        turn = self._turn = Turn(
+            number, self._voice, self._animator, self._thread, self._send, self.resting_mood, tentative=tentative
+        )
         self._task = asyncio.create_task(self._guarded(turn, run), name=f"turn {number}")
 
     async def _stop(self) -> None:
@@ -164,15 +207,32 @@ class Conversation:
             task.cancel()
             await asyncio.wait([task])
 
+    def _remember(self, heard: int | None = None) -> None:
+        """Remember of the newest answer what was said: what ``heard`` samples of it hold, or all of it.
+
+        A secret leaves no trace. An apology is no answer: it would be said again.
+        """
+        if self._exchange is None or not self._exchange.turn.committed.is_set():
+            return
+        turn, rate = self._exchange.turn, self._voice.sample_rate
+        lines = [line for line in turn.spoken if line.text not in self._persona.phrases.apologies]
+        whole = " ".join(line.text for line in lines)
+        answer = " ".join(filter(None, (line.heard(heard, rate) for line in lines)))
+        broken_off = BROKEN_OFF if answer and answer != whole else ""
+        self._memory.put(turn.number, self._exchange.question, answer + broken_off)
+
     async def _guarded(self, turn: Turn, run: RunTurn) -> None:
         """Run a turn to its end. Whatever fails, the client hears of it and is not left waiting."""
         with contextlib.suppress(ConnectionError):
             try:
                 await run(turn)
             except Exception as error:
+                await turn.committed.wait()
                 for text in _for_the_operator(turn.number, error):
                     await self._send(Notice("error", text))
             await turn.end()
+            await turn.committed.wait()
+            self._remember()
             await self._answerer.foresee(self._memory.messages())
 
     async def _say(self, turn: Turn, text: str) -> None:
@@ -183,16 +243,13 @@ class Conversation:
 
     async def _reply(self, turn: Turn, question: str) -> None:
         async def report(text: str) -> None:
+            await turn.committed.wait()
             await self._send(Notice("error", text))
 
+        self._exchange = Exchange(question, turn)
         answer = self._answerer.answer(question, self._memory.messages(), turn.watch.mark, report)
-        try:
-            async with contextlib.aclosing(answer):
-                await turn.speak(answer)
-        finally:
-            # Of an interrupted turn, too: the user heard it. An apology is no answer: it would be said again.
-            if answered := [sentence for sentence in turn.spoken if sentence not in self._persona.phrases.apologies]:
-                self._memory.add(question, " ".join(answered))
+        async with contextlib.aclosing(answer):
+            await turn.speak(answer)
 
 
 async def _each(lines: Iterable[Utterance]) -> AsyncIterator[Utterance]:

@@ -1,7 +1,8 @@
 """The wire: one message = one frozen dataclass, packed with msgpack into one WebSocket message.
 
 The client counts turns; everything the server sends carries the turn it belongs to, and whoever receives something
-of an older turn drops it. That is all there is to interruption.
+of an older turn drops it. That is all there is to interruption. An answer may be begun in secret: a tentative turn is
+like any other, only that nothing is remembered of it and little of it made before its Commit.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgpack
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
@@ -36,6 +37,14 @@ class UserText:
 
     turn: int
     text: str
+    tentative: bool = False  # perhaps these are not all the words: Commit or Interrupt follows
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The words of the tentative ``turn`` were all: its answer is going to be heard."""
+
+    turn: int
 
 
 @dataclass(frozen=True)
@@ -66,9 +75,15 @@ class Performance:
 
 @dataclass(frozen=True)
 class Interrupt:
-    """The client has gone on to ``turn``: drop whatever belongs to an older one."""
+    """``turn`` is over, and every older one: nothing more of it is wanted, also where the server has sent all of it."""
 
     turn: int
+    heard_samples: int = 0  # of its audio that have left the speaker: what was really said
+
+
+@dataclass(frozen=True)
+class NewConversation:
+    """Forget what was said; ends the turn that runs."""
 
 
 # --- server to client ------------------------------------------------------------------------------------------------
@@ -136,7 +151,7 @@ class Notice:
     text: str
 
 
-ClientMessage = Hello | UserText | SayText | SayPhrase | Performance | Interrupt
+ClientMessage = Hello | UserText | Commit | SayText | SayPhrase | Performance | Interrupt | NewConversation
 ServerMessage = Welcome | ReplyText | PcmChunk | FaceFrame | TurnEnd | Notice
 Message = ClientMessage | ServerMessage
 _TYPES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}

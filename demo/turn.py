@@ -24,6 +24,8 @@ SENTENCES_AHEAD = 32  # how far the language model may run ahead of the voice
 SENTENCE_PAUSE_SECONDS = 0.18
 CLAUSE_PAUSE_SECONDS = 0.06  # after a piece of a sentence that was too long to wait for
 CLOSING_SECONDS = 0.3  # silence in which the mouth comes to rest
+SECRET_SECONDS = 2.0  # of sound that are made before it is certain that they will be heard
+SECONDS_A_CHARACTER = 0.06  # roughly, of a voice
 
 
 @dataclass
@@ -45,19 +47,48 @@ class Stopwatch:
         return spans
 
 
+@dataclass
+class SpokenLine:
+    """Words and where in the turn's sound they are."""
+
+    text: str
+    start: int  # samples
+    end: int | None = None  # None while the voice speaks them
+
+    def heard(self, samples: int | None, rate: int) -> str:
+        """The whole words of it that were heard when ``samples`` of the turn were; None is all of them."""
+        if samples is None or (self.end is not None and samples >= self.end):
+            return self.text
+        length = (self.end or self.start + len(self.text) * SECONDS_A_CHARACTER * rate) - self.start
+        position = max(0, int(len(self.text) * (samples - self.start) / length))
+        return self.text if position >= len(self.text) else self.text[: max(self.text.rfind(" ", 0, position + 1), 0)]
+
+
 class Turn:
     """Sends the messages of one turn. Cancelling the task that runs it ends it between two messages."""
 
     def __init__(
-        self, number: int, voice: Voice, animator: Animator, thread: Executor, send: Send, mood: Mood = Mood()
+        self,
+        number: int,
+        voice: Voice,
+        animator: Animator,
+        thread: Executor,
+        send: Send,
+        mood: Mood = Mood(),
+        *,
+        tentative: bool = False,
     ) -> None:
         """``thread`` runs the animator; with one worker, so that a cancelled turn ends before the next begins.
 
-        ``mood`` is that of sound without words.
+        ``mood`` is that of sound without words. Of a ``tentative`` turn only the beginning is made until it is
+        committed.
         """
         self.number = number
         self.watch = Stopwatch(asyncio.get_running_loop().time())
-        self.spoken: list[str] = []
+        self.spoken: list[SpokenLine] = []
+        self.committed = asyncio.Event()
+        if not tentative:
+            self.committed.set()
         self._voice = voice
         self._animator = animator
         self._thread = thread
@@ -79,7 +110,7 @@ class Turn:
 
     async def end(self) -> None:
         """Tell the client that nothing more comes."""
-        reply = " ".join(self.spoken)
+        reply = " ".join(line.text for line in self.spoken)
         await self._send(TurnEnd(self.number, reply, self._samples, self._frames, self.watch.spans_ms()))
 
     async def _with_face(self, *sounding: Coroutine[None, None, None]) -> None:
@@ -101,10 +132,12 @@ class Turn:
     async def _voice_all(self, lines: asyncio.Queue[Utterance | None]) -> None:
         while (line := await self._next_line(lines)) is not None:
             await self._send(ReplyText(self.number, line.text, self._samples, str(line.mood)))
-            self.spoken.append(line.text)
+            spoken = SpokenLine(line.text, self._samples)
+            self.spoken.append(spoken)
             self._mood = line.mood
             async for pcm in in_thread(self._voice.speak(line.text)):
                 await self._play(pcm)
+            spoken.end = self._samples
             await self._rest(CLAUSE_PAUSE_SECONDS if ends_in_mid_sentence(line.text) else SENTENCE_PAUSE_SECONDS)
         await self._rest(CLOSING_SECONDS - SENTENCE_PAUSE_SECONDS)
 
@@ -139,6 +172,8 @@ class Turn:
         length = round(PIECE_SECONDS * self._voice.sample_rate)
         for start in range(0, len(pcm), length):
             piece = pcm[start : start + length]
+            if self._samples > SECRET_SECONDS * self._voice.sample_rate:
+                await self.committed.wait()
             await self._send(PcmChunk(self.number, self._samples, to_int16(piece)))
             self.watch.mark("tts_first_audio")
             self._heard_from = self._heard_from or asyncio.get_running_loop().time()

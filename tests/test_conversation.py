@@ -13,9 +13,11 @@ from demo.conversation import Conversation, Memory
 from demo.engines import Engines
 from demo.llm import LlmBrokenOffError, LlmError, LlmSlowError, ReplyTooLongError
 from demo.messages import (
+    Commit,
     FaceFrame,
     Interrupt,
     Message,
+    NewConversation,
     Notice,
     PcmChunk,
     Performance,
@@ -26,6 +28,7 @@ from demo.messages import (
     UserText,
 )
 from demo.persona import Persona, WrittenAnswer
+from demo.turn import SECRET_SECONDS
 from streamingtalker.mood import Mood
 from tests.server_fakes import PERSONA, RATE, TALKATIVE, SineVoice, TinyStreamer, check_turn, make_engines, of
 
@@ -160,24 +163,33 @@ def test_the_conversation_is_remembered():
 
 def test_memory_forgets_the_oldest_first():
     memory = Memory(characters=20, turns=2)
-    for question in ("one", "two", "three"):
-        memory.add(question, "yes")
+    for turn, question in enumerate(("one", "two", "three")):
+        memory.put(turn, question, "yes")
     assert [message["content"] for message in memory.messages()] == ["two", "yes", "three", "yes"]
 
 
 def test_memory_keeps_the_beginning_of_the_newest_turn():
     memory = Memory(characters=55)
-    memory.add("Before?", "Yes.")
-    memory.add("What is it?", "It is a lamp. It stands in the hall. Nobody lights it at night.")
+    memory.put(0, "Before?", "Yes.")
+    memory.put(1, "What is it?", "It is a lamp. It stands in the hall. Nobody lights it at night.")
     assert [message["content"] for message in memory.messages()] == [
         "What is it?",
         "It is a lamp. It stands in the hall.",
     ]
-    memory.add("one two three four " * 9, "It is a single long sentence without any end in sight at all")
+    memory.put(2, "one two three four " * 9, "It is a single long sentence without any end in sight at all")
     question, answer = (message["content"] for message in memory.messages())
     assert question == "one two three four one two" and answer == "It is a single long sentence"
-    memory.add("x" * 99, "y" * 99)
+    memory.put(3, "x" * 99, "y" * 99)
     assert [len(message["content"]) for message in memory.messages()] == [27, 28]
+
+
+def test_what_is_remembered_of_a_turn_is_replaced():
+    memory = Memory(characters=200)
+    memory.put(1, "One?", "First. Second. Third.")
+    memory.put(1, "One?", "First. Sec —")
+    assert [message["content"] for message in memory.messages()] == ["One?", "First. Sec —"]
+    memory.put(1, "One?", "")
+    assert memory.messages() == [], "a question that nobody answered makes no turn"
 
 
 @pytest.mark.parametrize(
@@ -441,7 +453,7 @@ def test_nothing_of_a_turn_comes_after_its_interruption():
             for number in range(1, 20, 2):
                 await talk.conversation.handle(UserText(number, "Hm?"))
                 await talk.until(lambda sent, number=number: len(sent) > 3 * number)
-                await talk.conversation.handle(Interrupt(number + 1))
+                await talk.conversation.handle(Interrupt(number))
                 talk.sent.clear()
                 await everything_over()
                 assert talk.sent == []
@@ -488,7 +500,7 @@ def test_a_client_that_takes_nothing_can_still_be_interrupted():
             await talk.conversation.handle(UserText(1, "Hm?"))
             await talk.hold.reached.wait()
             async with asyncio.timeout(10):
-                await talk.conversation.handle(Interrupt(2))
+                await talk.conversation.handle(Interrupt(1))
             talk.hold.set()
             await everything_over()
             assert talk.sent == []
@@ -496,17 +508,127 @@ def test_a_client_that_takes_nothing_can_still_be_interrupted():
     asyncio.run(main())
 
 
-def test_what_was_said_before_an_interruption_is_remembered():
-    async def main() -> None:
-        engines = make_engines(["Spoken. ", "Begun. ", 9.0])
+def remembered(heard: float, *script: str) -> list[str]:
+    """What is remembered of an answer to "Hm?" that was interrupted when ``heard`` seconds of it were heard."""
+
+    async def main() -> list[str]:
+        engines = make_engines(script, persona=TALKATIVE)
         async with talking(engines) as talk:
             await talk.conversation.handle(UserText(1, "Hm?"))
-            await talk.until(lambda sent: of(sent, ReplyText))
-            await talk.conversation.handle(Interrupt(2))
+            await talk.until(lambda sent: of(sent, TurnEnd))
+            await talk.conversation.handle(Interrupt(1, round(heard * RATE)))
             engines.llm.script = ["Yes."]
             await talk.conversation.handle(UserText(2, "Go on."))
             await talk.turn(2)
-        assert [message["content"] for message in engines.llm.prompts[1]][1:3] == ["Hm?", "Spoken."]
+        contents = [message["content"] for message in engines.llm.prompts[1]]
+        assert (contents[0], contents[-1]) == (PERSONA.manner, "Go on.")
+        return contents[1:-1]
+
+    return asyncio.run(main())
+
+
+SECOND = 0.02 * len("One two three four.") + 0.18  # the sine voice takes 20 ms a letter
+
+
+def test_what_was_heard_before_an_interruption_is_remembered_in_whole_words():
+    script = ["One two three four. ", "Five six seven."]
+    assert remembered(0.0, *script) == []
+    assert remembered(0.1, *script) == ["Hm?", "One —"]
+    assert remembered(0.25, *script) == ["Hm?", "One two —"]
+    assert remembered(SECOND - 0.05, *script) == ["Hm?", "One two three four. —"]
+    assert remembered(SECOND + 0.02 * 9, *script) == ["Hm?", "One two three four. Five six —"]
+    assert remembered(9.0, *script) == ["Hm?", "One two three four. Five six seven."]
+
+
+def test_an_interrupted_apology_is_no_answer():
+    assert remembered(0.5) == []
+
+
+def test_an_answer_broken_off_while_it_is_made_is_remembered_as_far_as_it_was_heard():
+    async def main() -> None:
+        gate = threading.Event()
+        engines = make_engines(["Half of what is said is heard. ", "Never begun."], SineVoice(gate=gate))
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            await talk.until(lambda sent: of(sent, ReplyText))
+            await talk.conversation.handle(Interrupt(1, round(0.06 * 10 * RATE)))
+            gate.set()
+            engines.llm.script = ["Yes."]
+            await talk.conversation.handle(UserText(2, "Go on."))
+            await talk.turn(2)
+        assert [message["content"] for message in engines.llm.prompts[1]][1:3] == ["Hm?", "Half of —"]
+
+    asyncio.run(main())
+
+
+def test_a_new_conversation_remembers_nothing_and_says_nothing_more():
+    async def main() -> None:
+        engines = make_engines(LONG, persona=TALKATIVE)
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            await talk.until(lambda sent: len(of(sent, FaceFrame)) > 5)
+            await talk.conversation.handle(NewConversation())
+            talk.sent.clear()
+            await everything_over()
+            assert talk.sent == []
+            await talk.conversation.handle(UserText(2, "Who are you?"))
+            await talk.until(lambda sent: of(sent, FaceFrame))
+        assert [message["content"] for message in engines.llm.prompts[1]] == [PERSONA.manner, "Who are you?"]
+
+    asyncio.run(main())
+
+
+# --- answers begun in secret -----------------------------------------------------------------------------------------
+
+
+def test_a_tentative_answer_is_begun_and_no_more_until_it_is_committed():
+    async def main() -> None:
+        async with talking(make_engines(LONG, persona=TALKATIVE)) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?", tentative=True))
+            await talk.until(lambda sent: seconds_of(sent) > SECRET_SECONDS and len(of(sent, FaceFrame)) > 50)
+            await asyncio.sleep(0.1)
+            assert seconds_of(talk.sent) < SECRET_SECONDS + 0.3
+            await talk.conversation.handle(Commit(1))
+            await talk.until(lambda sent: seconds_of(sent) > 2 * SECRET_SECONDS)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("script", [["Yes."], [LlmError("No service; start it.")]], ids=["answer", "failure"])
+def test_a_tentative_answer_that_is_withdrawn_leaves_no_trace(script):
+    async def main() -> None:
+        engines = make_engines(script)
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(1, "Who", tentative=True))
+            await talk.until(lambda sent: of(sent, TurnEnd) or isinstance(script[0], LlmError))
+            await asyncio.sleep(0.05)
+            assert of(talk.sent, Notice) == [], "nothing is told before it counts"
+            assert engines.llm.foreseen == []
+            await talk.conversation.handle(Interrupt(1))
+            engines.llm.script = ["I am a test."]
+            await talk.conversation.handle(UserText(2, "Who are you?"))
+            await talk.turn(2)
+        assert [message["content"] for message in engines.llm.prompts[1]] == [PERSONA.manner, "Who are you?"]
+
+    asyncio.run(main())
+
+
+def test_a_committed_answer_is_like_any_other():
+    async def main() -> None:
+        engines = make_engines(["I am a test."])
+        async with talking(engines) as talk:
+            await talk.conversation.handle(UserText(1, "Who are you?", tentative=True))
+            assert check_turn(await talk.turn(1), 1).reply == "I am a test."
+            await talk.conversation.handle(Commit(0))
+            await talk.conversation.handle(Commit(1))
+            await talk.conversation.handle(UserText(2, "And now?"))
+            await talk.turn(2)
+        assert [message["content"] for message in engines.llm.prompts[1]] == [
+            PERSONA.manner,
+            "Who are you?",
+            "I am a test.",
+            "And now?",
+        ]
 
     asyncio.run(main())
 
@@ -521,7 +643,7 @@ def test_older_turns_and_repeated_ones_are_ignored():
             for message in (UserText(5, "?"), SayText(3, "no"), Performance(2, b"", 16_000, True), Interrupt(4)):
                 await talk.conversation.handle(message)
             await talk.conversation.handle(Interrupt(9))
-            await talk.conversation.handle(UserText(8, "too old"))
+            await talk.conversation.handle(UserText(9, "too old"))
             await asyncio.sleep(0.05)
             assert talk.sent == []
 

@@ -80,7 +80,7 @@ def test_an_interruption_in_the_middle():
         for turn in (1, 3, 5):
             await me.send(UserText(turn, "Tell me everything."))
             await me.until(FaceFrame, turn)
-            await me.send(Interrupt(turn + 1), UserText(turn + 1, "Stop."))
+            await me.send(Interrupt(turn), UserText(turn + 1, "Stop."))
             messages = await me.until(FaceFrame, turn + 1)
             turns = [message.turn for message in messages]
             assert turns == sorted(turns), "nothing of the older turn after the first of the newer"
