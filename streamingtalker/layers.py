@@ -117,7 +117,7 @@ class KeyValueCache:
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, int | Tensor]:
         """Add one token's [B, heads, 1, d]. Gives the keys and values held and the new token's slot.
 
-        Where the rows of a batch hold different numbers of tokens (``sessions.rows``) there is a slot for each, [B], and
+        Where the rows of a batch hold different numbers of tokens (``sessions``) there is a slot for each, [B], and
         ``history`` is added to that of a ring in which slots are still empty.
         """
         history = self.keys.shape[2]

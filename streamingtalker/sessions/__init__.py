@@ -1,0 +1,1 @@
+"""Several faces at once: the frames of many streams, computed side by side."""

@@ -1,0 +1,200 @@
+"""Who is computed next: the stream whose listener will starve first, and with it as many others as fit.
+
+Continuous batching: nobody waits for company. What comes in while a round is computed joins the next one, so rounds
+grow with the load by themselves. Nothing here has a thread or reads a clock: ``farm`` runs it in time,
+``benchmark.sessions`` in virtual time.
+"""
+
+import heapq
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamingtalker.mood import MoodBlend
+from streamingtalker.sessions.ears import Ear
+
+TOGETHER = 64  # streams in a round at most: a round must not last longer than listeners can wait
+FRAMES = 6  # of each stream in a round at most
+
+
+class Rows(Protocol):
+    """The network for many streams: ``rows.TalkerRows``, ``released_rows.ReleasedRows``."""
+
+    count: int
+    fps: int
+    moods: Sequence[str]
+    vertices: int
+    warm_up: int  # inputs before that of frame 0
+
+    def ear(self, recognises: bool) -> Ear:
+        """What makes the sound of one stream into inputs."""
+
+    def reset(self, row: int, seed: int, identity: int = 0) -> None:
+        """A stream begins."""
+
+    def hear(self, rows: np.ndarray, inputs: Tensor) -> Tensor:
+        """The next inputs [n, k, …] of each row → audio frames [n, k, A]."""
+
+    def draw(self, rows: np.ndarray, audio: Tensor, moods: Tensor) -> Tensor:
+        """Audio frames and moods [n, k, M] of the next frames → their offsets [n, k, V, 3]."""
+
+
+@dataclass(eq=False)
+class Session:
+    """One stream, as the scheduler sees it."""
+
+    moods: MoodBlend
+    identity: int
+    seed: int
+    arrived: float = 0.0  # when the first sound of the clip came, seconds
+    started: float | None = None  # when its first frame was given: then the listener's clock runs
+    given: int = 0  # frames of the clip
+    cold: int = 0  # inputs still to come before that of frame 0
+    fresh: bool = True  # the clip has not reached the network yet
+    row: int | None = None
+    inputs: Tensor = field(default_factory=lambda: torch.zeros(0))  # [p, …] to be computed
+    curve: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # [f, M] of the frames they give
+    made: list[np.ndarray] = field(default_factory=list)  # offsets not yet taken
+
+    def due(self, fps: float) -> float:
+        """When the listener needs the next frame. Before the first one, as soon as there is sound."""
+        return self.arrived if self.started is None else self.started + self.given / fps
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is computed together: ``steps`` inputs of each session. Those that are cold only listen."""
+
+    sessions: list[Session]
+    rows: np.ndarray  # int64 [n], ascending
+    inputs: Tensor  # [n, steps, …]
+    sounding: np.ndarray  # bool [n]
+    moods: Tensor  # [n sounding, steps, M]
+
+
+class Scheduler:
+    """Streams come, bring inputs, take frames and go; ``next_round`` says what to compute, ``deliver`` what came of it.
+
+    Not for several threads at once, but for ``compute``, which may run beside everything else.
+    """
+
+    def __init__(self, rows: Rows, together: int = TOGETHER, frames: int = FRAMES) -> None:
+        self.rows = rows
+        self._together, self._frames = together, frames
+        self._free = list(range(rows.count))
+        self._ready: set[Session] = set()
+        self._computing: set[Session] = set()
+        self._gone: set[Session] = set()
+
+    def begin(self, session: Session) -> None:
+        """A clip begins: nothing is heard yet."""
+        session.started, session.given, session.fresh = None, 0, True
+        session.cold = self.rows.warm_up
+        session.made.clear()
+        session.moods.reset(session.moods.mood)
+
+    def bring(self, session: Session, inputs: Tensor, now: float) -> None:
+        """Inputs [k, …] of a session, to be computed. The moods of the frames they give are those of this moment."""
+        if len(inputs) == 0:
+            return
+        assert session not in self._ready, "a session brings its next inputs when it has taken its frames"
+        if session.fresh:
+            session.arrived = now
+        session.inputs = inputs
+        session.curve = session.moods.next(max(len(inputs) - session.cold, 0))
+        self._ready.add(session)
+
+    def leave(self, session: Session) -> None:
+        """A session goes; its row is free at once, or after the round that it is in."""
+        self._ready.discard(session)
+        session.inputs = session.inputs[:0]
+        if session in self._computing:
+            self._gone.add(session)
+        else:
+            self._release(session)
+
+    def waits(self, session: Session) -> bool:
+        """Whether some of the session's inputs are still to be computed."""
+        return session in self._ready
+
+    @property
+    def next_due(self) -> float | None:
+        """When the most urgent listener needs a frame."""
+        return min((session.due(self.rows.fps) for session in self._ready), default=None)
+
+    def next_round(self) -> Round | None:
+        """The most urgent sessions, with as many steps as all of them have. None where nobody waits."""
+        urgent = heapq.nsmallest(self._together, self._ready, key=lambda session: session.due(self.rows.fps))
+        chosen = [session for session in urgent if self._seated(session)]
+        if not chosen:
+            return None
+        chosen.sort(key=lambda session: session.row or 0)
+        steps = min(self._frames, *(session.cold or self._frames for session in chosen), *map(_pending, chosen))
+        sounding = np.array([session.cold == 0 for session in chosen])
+        rows = np.array([session.row for session in chosen], np.int64)
+        for session in chosen:
+            if session.fresh:
+                self.rows.reset(session.row or 0, session.seed, session.identity)
+                session.fresh = False
+        inputs = torch.stack([session.inputs[:steps] for session in chosen])
+        curves = [session.curve[:steps] for session in itertools.compress(chosen, sounding)]
+        moods = torch.from_numpy(np.stack(curves)) if curves else torch.zeros(0)
+        self._computing.update(chosen)
+        return Round(chosen, rows, inputs, sounding, moods)
+
+    @torch.inference_mode()
+    def compute(self, round: Round) -> np.ndarray:
+        """The offsets float32 [n sounding, steps, V, 3] of a round."""
+        audio = self.rows.hear(round.rows, round.inputs)
+        if not round.sounding.any():
+            return np.zeros((0, 0, self.rows.vertices, 3), np.float32)
+        sounding = audio if round.sounding.all() else audio[torch.from_numpy(round.sounding).to(audio.device)]
+        return self.rows.draw(round.rows[round.sounding], sounding, round.moods).cpu().numpy()
+
+    def deliver(self, round: Round, offsets: np.ndarray, now: float) -> None:
+        """Hand the frames of a round to its sessions."""
+        steps = round.inputs.shape[1]
+        for session, sounds in zip(round.sessions, round.sounding, strict=True):
+            session.inputs = session.inputs[steps:]
+            if not sounds:
+                session.cold -= steps
+        for session, frames in zip(itertools.compress(round.sessions, round.sounding), offsets, strict=True):
+            session.curve = session.curve[steps:]
+            session.made.append(frames)
+            session.given += len(frames)
+            session.started = now if session.started is None else session.started
+        self._end(round)
+
+    def fail(self, round: Round) -> None:
+        """A round came to nothing: its sessions have no more inputs."""
+        for session in round.sessions:
+            session.inputs = session.inputs[:0]
+        self._end(round)
+
+    def _end(self, round: Round) -> None:
+        self._computing.difference_update(round.sessions)
+        self._ready.difference_update(session for session in round.sessions if len(session.inputs) == 0)
+        for session in self._gone.intersection(round.sessions):
+            self._gone.discard(session)
+            self._release(session)
+
+    def _seated(self, session: Session) -> bool:
+        """Whether the session has a row, or gets one now."""
+        if session.row is None and self._free:
+            session.row = self._free.pop()
+        return session.row is not None
+
+    def _release(self, session: Session) -> None:
+        if session.row is not None:
+            self._free.append(session.row)
+            session.row = None
+        session.made.clear()
+
+
+def _pending(session: Session) -> int:
+    return len(session.inputs)
