@@ -5,10 +5,10 @@ import logging
 import sys
 import time
 
-from demo.bare import shown_face
+from demo.bare import ShownFace, shown_face
 from demo.client_thread import ClientThread, Shared
 from demo.devices import list_devices
-from demo.frame_queue import FrameQueue
+from demo.export.live import TurnExporter
 from demo.interruption import Interrupted, Interruption, interruptible
 from demo.life import Life
 from demo.look import camera_pose
@@ -23,6 +23,7 @@ from demo.stage import Stage
 from demo.surroundings import adapt, missing_parts
 from demo.trace import SessionTrace
 from streamingtalker.errors import UserError
+from streamingtalker.topology import DEFAULT_AVATAR
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +83,12 @@ def _hold(
     server = _server(settings)
     stack.enter_context(server)
     face = shown_face(settings, avatar_file(settings))
-    avatar = face.avatar
     canvas = _canvas(settings)
-    renderer = Renderer(avatar, canvas)
+    renderer = Renderer(face.look, canvas)
     stack.callback(renderer.close)
     speaker: Speaker = SimulatedSpeaker() if settings.headless else SoundDeviceSpeaker(settings.output_device)
     playback = Playback(speaker, offset_ms=settings.av_offset_ms)
-    frames = FrameQueue(int(_QUEUED_SECONDS * face.fps))
+    frames = face.queue(int(_QUEUED_SECONDS * face.fps))
     recorder = None
     interruption.check()
     if settings.headless:
@@ -96,12 +96,13 @@ def _hold(
     if settings.record:
         recorder = stack.enter_context(Recorder(settings.record, canvas.size, speaker.rate, round(face.fps)))
         playback.on_played = recorder.audio
-    life = Life(face.landmarks, settings.seed, viewer=camera_pose(avatar)[:3, 3])
+    tap = stack.enter_context(_exporter(settings, face)) if settings.export else None
+    life = Life(face.landmarks, settings.seed, viewer=camera_pose(face.look)[:3, 3])
     stage = Stage(renderer, life, playback.clock, frames, face.fps, recorder=recorder)
     stage.step()  # shaders compile now, and the film begins with a face
     playback.open()
     stack.callback(playback.close)
-    shared = Shared(playback, frames, stage.meter, len(avatar.template), avatar.topology.mesh, face.fps)
+    shared = Shared(playback, frames, stage.meter, face.talking.vertex_count, face.talking.mesh, face.fps, tap)
     client = ClientThread(settings, shared, trace, server.wait, started)
     speaker.on_lost = client.fail
     stack.callback(client.stop)
@@ -114,6 +115,13 @@ def _hold(
 
 def _server(settings: Settings) -> ServerProcess | RemoteServer:
     return ServerProcess(settings) if settings.server is None else RemoteServer(settings.server)
+
+
+def _exporter(settings: Settings, face: ShownFace) -> TurnExporter:
+    """Writes turns in the shape of the avatar; in the usual one's where a head of another mesh is shown."""
+    assert settings.export is not None
+    avatar = DEFAULT_AVATAR if face.puppet else avatar_file(settings)
+    return TurnExporter(settings.export, avatar, face.talking.mesh)
 
 
 def _leave_trace(trace: SessionTrace, settings: Settings) -> None:

@@ -1,5 +1,6 @@
-"""The face on the screen: an avatar, or, for weights that bring a mesh of their own, that mesh in clay."""
+"""The face on the screen: an avatar, a glTF head, or, for weights that bring a mesh of their own, that mesh in clay."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,10 +8,17 @@ import numpy as np
 import scipy.sparse as sparse
 
 from demo.avatar import Avatar, Part, load_avatar
+from demo.frame_queue import FrameQueue
+from demo.gltf_head import load_gltf_head
 from demo.life import Landmarks
+from demo.look import Look
+from demo.puppet import Puppet, PuppetQueue, head_landmarks, missing_shapes
 from demo.settings import Settings
-from streamingtalker.topology import Rig, Topology, load_talking_mesh
+from streamingtalker.topology import Rig, Topology, load_rig, load_talking_mesh
 
+log = logging.getLogger(__name__)
+
+GLTF = (".glb", ".gltf")  # how the files of glTF heads end
 FPS = 30.0  # of the weights that are made for our avatars
 CLAY, WHITE, IRIS, PUPIL = (
     (196, 170, 152, 255),
@@ -26,22 +34,38 @@ EYE_LEVEL = (0.25, 0.5)  # where eyes are to be looked for, as share of the way 
 class ShownFace:
     """What is drawn, what of it can live, and how often it moves."""
 
-    avatar: Avatar
+    look: Look
     landmarks: Landmarks
     fps: float
+    talking: Topology  # whose frames the server sends
+    puppet: Puppet | None = None  # makes the head's frames of them, where that is another mesh
+
+    def queue(self, capacity: int) -> FrameQueue:
+        """A queue that takes the talking mesh's frames and gives out those of what is drawn."""
+        return FrameQueue(capacity) if self.puppet is None else PuppetQueue(capacity, self.puppet)
 
 
 def shown_face(settings: Settings, avatar: Path) -> ShownFace:
     """The face to show: of the local weights, if they bring one and no other is asked for, else the ``avatar``.
 
-    Raises CheckpointError.
+    Raises CheckpointError, HeadError.
     """
     if settings.server is None and settings.avatar is None:
         topology, metadata = load_talking_mesh(settings.talker)
         if metadata.get("network") == "released":
             return bare_face(topology, float(metadata["dims"]["fps"]))
+    if avatar.suffix.lower() in GLTF:
+        return gltf_face(avatar)
     shown = load_avatar(avatar)
-    return ShownFace(shown, Landmarks.of_rig(shown.rig), FPS)
+    return ShownFace(shown, Landmarks.of_rig(shown.rig), FPS, shown.topology)
+
+
+def gltf_face(path: Path) -> ShownFace:
+    """A glTF head that the frames of our talking mesh move. Raises HeadError."""
+    head, rig = load_gltf_head(path), load_rig()
+    if lacking := missing_shapes(head):
+        log.info("%s lacks %d of ARKit's 52 shapes: %s.", path, len(lacking), ", ".join(lacking))
+    return ShownFace(head, head_landmarks(head, path.stem), FPS, rig.topology, Puppet(head, rig))
 
 
 def bare_face(topology: Topology, fps: float) -> ShownFace:
@@ -53,7 +77,7 @@ def bare_face(topology: Topology, fps: float) -> ShownFace:
     count, colors = topology.vertex_count, _colors(landmarks)
     part = Part("skin", (0, len(topology.faces)), (0, count), roughness=0.75, double_sided=True)
     same = sparse.identity(count, np.float32, format="csr")
-    return ShownFace(Avatar(rig, topology.faces, colors, (part,), weights=same), landmarks, fps)
+    return ShownFace(Avatar(rig, topology.faces, colors, (part,), weights=same), landmarks, fps, topology)
 
 
 def _colors(landmarks: Landmarks) -> np.ndarray:

@@ -4,28 +4,30 @@ Everything that the file draws is put together as one surface in the scene's spa
 vertices. Skins are left in the pose the meshes are stored in.
 """
 
-import io
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
-from scipy.spatial.transform import Rotation
 
 from demo.avatar import Part
 from demo.export.arkit import SHAPES, Fit
-from demo.export.gltf_parts import gltf_library
+from demo.gltf_file import MOST_VERTICES, GltfFile, Json, open_gltf
 from demo.look import linear
 from streamingtalker.errors import UserError
 
-_DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _TRIANGLES = 4
 _COMPRESSIONS = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression"}
-_EYES = ("Left", "Right")
+_EYE_SHAPES = ("eyeLookUp", "eyeBlink", "eyeWide", "eyeSquint", "eyeLookDown")  # the first there is tells the place
 _MOUTH = ("mouthPucker", "mouthFunnel", "jawOpen")  # what moves about the lips: the first there is
+_FARTHEST = 1e4  # metres: nothing of a head lies there
+_USUAL = (0.045, 0.10)  # metres from mouth to eyes; a head of another measure is in other units
+_MEAN = 0.06
+_TOP = 2.9  # of that measure from mouth to the top of the hair
+_ASIDE = 0.1  # of that measure: further from the middle is no head that is a little uneven
 
 
 class HeadError(UserError):
@@ -44,7 +46,7 @@ class GltfHead:
     shapes: np.ndarray  # float32 [S, V, 3] metres at full weight
     pivots: np.ndarray  # float32 [2, 3] where the left and the right eye are
     mouth: np.ndarray  # float32 [3] where the lips are
-    _fans: sparse.csr_matrix = field(repr=False)  # [V, F] which triangles meet in each vertex
+    places: np.ndarray = field(repr=False)  # int64 [V] vertices of a part that share place and normal have one number
 
     def vertices(self, names: tuple[str, ...], weights: np.ndarray) -> np.ndarray:
         """Positions float32 [T, V, 3] in metres for ``weights`` [T, N] of the shapes ``names``.
@@ -65,10 +67,18 @@ class GltfHead:
         return vertices.astype(np.float32, copy=False)
 
     def normals(self, positions: np.ndarray) -> np.ndarray:
-        """Unit normals float32 [V, 3] at ``positions`` [V, 3]."""
-        a, b, c = (positions[corner] for corner in self.faces.T)
-        total = self._fans @ np.cross(b - a, c - a).astype(np.float32)
+        """Unit normals float32 [V, 3] at ``positions`` [V, 3]; where a texture is cut there is no edge to be seen."""
+        a, b, c = (positions.take(corners, axis=0) for corners in self.faces.T)
+        total = (self._fans @ np.cross(b - a, c - a).astype(np.float32))[self.places]
         return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)
+
+    @cached_property
+    def _fans(self) -> sparse.csr_matrix:
+        """[places, F]: which triangles meet in each place."""
+        count = len(self.faces)
+        corners = self.places[self.faces.ravel()], np.repeat(np.arange(count), 3)
+        shape = (int(self.places.max()) + 1, count)
+        return sparse.coo_matrix((np.ones(3 * count, np.float32), corners), shape=shape).tocsr()
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ class _Piece:
 
     name: str
     positions: np.ndarray  # float32 [n, 3]
+    places: np.ndarray  # int64 [n]
     faces: np.ndarray  # int64 [f, 3]
     colors: np.ndarray  # uint8 [n, 4]
     shapes: dict[str, np.ndarray]  # float32 [n, 3] by ARKit's names
@@ -84,25 +95,18 @@ class _Piece:
 
 
 def load_gltf_head(path: str | Path) -> GltfHead:
-    """The head in a ``.glb`` or ``.gltf`` file. Raises HeadError, and ExportError where pygltflib is missing."""
-    library = gltf_library()
+    """The head in a ``.glb`` or ``.gltf`` file. Raises HeadError."""
+    path = Path(path)
     try:
-        document = library.GLTF2().load(str(path))
+        head = _head(path, open_gltf(path))
+    except HeadError:
+        raise
     except FileNotFoundError as error:
-        raise HeadError(f"The avatar {path} does not exist; check the path.") from error
-    except Exception as error:  # the library has no errors of its own
-        raise HeadError(f"{path} is no glTF file ({error}); export it again as .glb.") from error
-    if compressed := _COMPRESSIONS.intersection(document.extensionsRequired or ()):
-        raise HeadError(f"{path} is compressed ({', '.join(sorted(compressed))}); export it again without compression.")
-    try:
-        pieces = list(_pieces(_Reader(document)))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise HeadError(f"{path} is damaged or incomplete ({error}); export it again as one .glb file.") from error
-    if not any(piece.shapes for piece in pieces):
-        raise HeadError(
-            f"{path} has no morph targets with ARKit's names (jawOpen, mouthClose, …); give it those shape keys first."
-        )
-    return _joined(pieces)
+        raise HeadError(f"{error.filename} does not exist; check the path of the avatar.") from error
+    except Exception as error:  # broken content breaks in any way: types, lengths, depths, images
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise HeadError(f"{path} is no glTF file or damaged ({reason}); export it again as one .glb file.") from error
+    return _in_place(head, path)
 
 
 def arkit_name(name: str) -> str | None:
@@ -119,143 +123,111 @@ _SPELLINGS = {
 }
 
 
-class _Reader:
-    """The numbers of a document, as glTF's rules for accessors give them."""
-
-    def __init__(self, document: Any) -> None:  # noqa: ANN401 - pygltflib's GLTF2
-        self.document = document
-        self._buffers = [self._content(buffer) for buffer in document.buffers]
-
-    def array(self, index: int) -> np.ndarray:
-        """An accessor's numbers [n, components]; normalised integers as float32 shares of one."""
-        accessor = self.document.accessors[index]
-        shape = (accessor.count, _WIDTHS[accessor.type])
-        dtype = np.dtype(_DTYPES[accessor.componentType])
-        if accessor.bufferView is None:
-            array = np.zeros(shape, dtype)
-        else:
-            array = self._rows(accessor.bufferView, accessor.byteOffset, shape, dtype)
-        if accessor.sparse is not None:
-            array = self._changed(array, accessor.sparse)
-        return (array / np.float32(np.iinfo(dtype).max)).astype(np.float32) if accessor.normalized else array
-
-    def image(self, index: int) -> np.ndarray:
-        """An image's pixels uint8 [H, W, 4] sRGB."""
-        from PIL import Image
-
-        image = self.document.images[index]
-        if image.bufferView is None:
-            raise ValueError("its textures lie in other files")
-        view = self.document.bufferViews[image.bufferView]
-        start = view.byteOffset or 0
-        content = self._buffers[view.buffer][start : start + view.byteLength]
-        return np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))
-
-    def _rows(self, view_index: int, offset: int | None, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-        view = self.document.bufferViews[view_index]
-        start = (view.byteOffset or 0) + (offset or 0)
-        size = shape[1] * dtype.itemsize
-        stride = view.byteStride or size
-        content = self._buffers[view.buffer]
-        if shape[0] and start + stride * (shape[0] - 1) + size > len(content):
-            raise ValueError("numbers are missing at its end")
-        return np.ndarray(shape, dtype, content, start, (stride, dtype.itemsize)).copy()
-
-    def _changed(self, array: np.ndarray, change: Any) -> np.ndarray:  # noqa: ANN401 - pygltflib's Sparse
-        where, values = change.indices, change.values
-        dtype = np.dtype(_DTYPES[where.componentType])
-        places = self._rows(where.bufferView, where.byteOffset, (change.count, 1), dtype)[:, 0]
-        array[places] = self._rows(values.bufferView, values.byteOffset, (change.count, array.shape[1]), array.dtype)
-        return array
-
-    def _content(self, buffer: Any) -> bytes:  # noqa: ANN401 - pygltflib's Buffer
-        if buffer.uri is None:
-            return bytes(self.document.binary_blob())
-        return bytes(self.document.get_data_from_buffer_uri(buffer.uri))
+def _head(path: Path, file: GltfFile) -> GltfHead:
+    if compressed := _COMPRESSIONS.intersection(file.document.get("extensionsRequired", ())):
+        raise HeadError(f"{path} is compressed ({', '.join(sorted(compressed))}); export it again without compression.")
+    pieces = _pieces(file)
+    if not any("jawOpen" in piece.shapes for piece in pieces):
+        raise HeadError(
+            f"{path} has no morph targets with ARKit's names (jawOpen, mouthClose, …); give it those shape keys first."
+        )
+    return _joined(pieces)
 
 
-def _pieces(reader: _Reader) -> Iterator[_Piece]:
-    document = reader.document
-    scene = document.scenes[document.scene or 0]
-    waiting = [(index, np.eye(4)) for index in scene.nodes]
-    while waiting:
-        index, above = waiting.pop()
-        node = document.nodes[index]
-        pose = above @ _pose(node)
-        waiting += [(child, pose) for child in node.children or ()]
-        if node.mesh is not None:
-            mesh = document.meshes[node.mesh]
-            still = np.eye(4) if node.skin is not None else pose  # a skinned mesh does not follow its node
-            yield from (_piece(reader, mesh, primitive, still) for primitive in mesh.primitives if _is_solid(primitive))
+def _pieces(file: GltfFile) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    for mesh, pose in file.posed_meshes():
+        for primitive in mesh["primitives"]:
+            if primitive.get("mode", _TRIANGLES) == _TRIANGLES:
+                pieces.append(_piece(file, mesh, primitive, pose))
+            if sum(len(piece.positions) for piece in pieces) > MOST_VERTICES:
+                raise ValueError(f"more than {MOST_VERTICES} vertices are too many")
+    return pieces
 
 
-def _is_solid(primitive: Any) -> bool:  # noqa: ANN401 - pygltflib's Primitive
-    return primitive.mode in (None, _TRIANGLES)
-
-
-def _pose(node: Any) -> np.ndarray:  # noqa: ANN401 - pygltflib's Node
-    """A node's matrix 4x4."""
-    if node.matrix:
-        return np.array(node.matrix, float).reshape(4, 4).T
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_quat(node.rotation or (0, 0, 0, 1)).as_matrix() * (node.scale or (1, 1, 1))
-    pose[:3, 3] = node.translation or (0, 0, 0)
-    return pose
-
-
-def _piece(reader: _Reader, mesh: Any, primitive: Any, pose: np.ndarray) -> _Piece:  # noqa: ANN401
-    names = [arkit_name(name) for name in (mesh.extras or {}).get("targetNames", ())]
-    stored = reader.array(primitive.attributes.POSITION)
+def _piece(file: GltfFile, mesh: Json, primitive: Json, pose: np.ndarray) -> _Piece:
+    attributes = primitive["attributes"]
+    stored = file.array(attributes["POSITION"])
     turn = pose[:3, :3].T
-    shapes: dict[str, np.ndarray] = {}
-    for name, target in zip(names, primitive.targets or (), strict=False):  # a target beyond the names has none
-        place = target["POSITION"] if isinstance(target, dict) else target.POSITION
-        if name is not None and place is not None:
-            shapes[name] = (reader.array(place) @ turn).astype(np.float32)
-    material = None if primitive.material is None else reader.document.materials[primitive.material]
+    material = file.item("materials", primitive["material"]) if "material" in primitive else {}
     return _Piece(
-        name=(material.name if material else None) or mesh.name or "part",
-        positions=(stored @ turn + pose[:3, 3]).astype(np.float32),
-        faces=_triangles(reader, primitive, len(stored)),
-        colors=_colors(reader, primitive, material, len(stored)),
-        shapes=shapes,
+        name=str(material.get("name") or mesh.get("name") or "part"),
+        positions=_believable(stored @ turn + pose[:3, 3]),
+        places=_places(stored, file.array(attributes["NORMAL"]) if "NORMAL" in attributes else stored),
+        faces=_triangles(file, primitive, len(stored)),
+        colors=_colors(file, attributes, material, len(stored)),
+        shapes={
+            name: _believable(_same_length(file.array(place), stored) @ turn)
+            for name, place in _targets(mesh, primitive).items()
+        },
         finish=_finish(material),
     )
 
 
-def _triangles(reader: _Reader, primitive: Any, count: int) -> np.ndarray:  # noqa: ANN401 - pygltflib's Primitive
-    flat = np.arange(count) if primitive.indices is None else reader.array(primitive.indices).ravel()
+def _targets(mesh: Json, primitive: Json) -> dict[str, int]:
+    """The accessor of each of ARKit's shapes that a primitive has; a target beyond the names has none."""
+    names = [(holder.get("extras") or {}).get("targetNames") for holder in (mesh, primitive)]
+    found = zip(names[0] or names[1] or (), primitive.get("targets", ()), strict=False)
+    known = ((arkit_name(name), target.get("POSITION")) for name, target in found)
+    return {name: place for name, place in known if name is not None and place is not None}
+
+
+def _believable(points: np.ndarray) -> np.ndarray:
+    """Points [n, 3] as float32, if they are anywhere near."""
+    if not (np.abs(points) < _FARTHEST).all():  # not a number is nowhere
+        raise ValueError("it holds places that are nowhere")
+    return points.astype(np.float32)
+
+
+def _same_length(array: np.ndarray, other: np.ndarray) -> np.ndarray:
+    if array.shape != other.shape:
+        raise ValueError("a morph target is of another mesh")
+    return array
+
+
+def _places(positions: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """A number [n] for each vertex, the same where position and normal are."""
+    both = np.concatenate([positions, np.round(normals, 2)], axis=1) + 0.0  # no minus zero
+    rows = np.ascontiguousarray(both).view(np.dtype((np.void, both.dtype.itemsize * both.shape[1])))
+    return np.unique(rows.ravel(), return_inverse=True)[1].ravel()
+
+
+def _triangles(file: GltfFile, primitive: Json, count: int) -> np.ndarray:
+    """Corners int64 [f, 3] below ``count``."""
+    indices = primitive.get("indices")
+    flat = np.arange(count) if indices is None else file.array(indices, most=6 * MOST_VERTICES).ravel()
+    if len(flat) and flat.max() >= count:
+        raise ValueError("a triangle has a corner that there is not")
     return flat.astype(np.int64).reshape(-1, 3)
 
 
-def _finish(material: Any) -> dict[str, Any]:  # noqa: ANN401 - pygltflib's Material
+def _finish(material: Json) -> dict[str, Any]:
     """What a Part says of a material; glTF's own defaults where there is none."""
-    pbr = material.pbrMetallicRoughness if material else None
-    values = {"roughness": getattr(pbr, "roughnessFactor", None), "metallic": getattr(pbr, "metallicFactor", None)}
-    return {name: 1.0 if value is None else value for name, value in values.items()} | {
-        "double_sided": bool(material and material.doubleSided)
-    }
+    pbr = material.get("pbrMetallicRoughness", {})
+    shares = {name: float(pbr.get(f"{name}Factor", 1.0)) for name in ("roughness", "metallic")}
+    return {**shares, "double_sided": bool(material.get("doubleSided"))}
 
 
-def _colors(reader: _Reader, primitive: Any, material: Any, count: int) -> np.ndarray:  # noqa: ANN401
+def _colors(file: GltfFile, attributes: Json, material: Json, count: int) -> np.ndarray:
     """uint8 [n, 4] sRGB: factor times texture times the vertices' own colours."""
-    pbr = material.pbrMetallicRoughness if material else None
-    factor = getattr(pbr, "baseColorFactor", None) or (1, 1, 1, 1)
-    light = np.tile(np.array(factor, np.float32), (count, 1))
-    if (place := primitive.attributes.COLOR_0) is not None:
-        own = reader.array(place)
+    pbr = material.get("pbrMetallicRoughness", {})
+    light = np.tile(np.array(pbr.get("baseColorFactor", (1, 1, 1, 1)), np.float32), (count, 1))
+    if "COLOR_0" in attributes:
+        own = file.array(attributes["COLOR_0"])
         light[:, : own.shape[1]] *= own
-    texture = getattr(pbr, "baseColorTexture", None)
-    if texture is not None and primitive.attributes.TEXCOORD_0 is not None:
-        light *= _texels(reader, texture, reader.array(primitive.attributes.TEXCOORD_0))
-    if material is None or material.alphaMode in (None, "OPAQUE"):
-        light[:, 3] = 1.0
+    texture = pbr.get("baseColorTexture")
+    coordinates = f"TEXCOORD_{texture.get('texCoord', 0)}" if texture else ""
+    if texture and coordinates in attributes:
+        light *= _texels(file, texture, file.array(attributes[coordinates]))
+    mode = material.get("alphaMode", "OPAQUE")
+    if mode != "BLEND":
+        light[:, 3] = 1.0 if mode == "OPAQUE" else light[:, 3] >= material.get("alphaCutoff", 0.5)
     return np.round(_srgb(light) * 255).astype(np.uint8)
 
 
-def _texels(reader: _Reader, texture: Any, places: np.ndarray) -> np.ndarray:  # noqa: ANN401 - a TextureInfo
+def _texels(file: GltfFile, texture: Json, places: np.ndarray) -> np.ndarray:
     """Linear light float32 [n, 4] of a texture at ``places`` [n, 2]."""
-    pixels = reader.image(reader.document.textures[texture.index].source)
+    pixels = file.image(file.item("textures", texture["index"])["source"])
     height, width = pixels.shape[:2]
     columns, rows = (np.floor(places % 1.0 * (width, height)).astype(int)).T
     return linear(pixels[np.minimum(rows, height - 1), np.minimum(columns, width - 1)])
@@ -273,25 +245,22 @@ def _joined(pieces: list[_Piece]) -> GltfHead:
     """All pieces as one surface."""
     starts = np.cumsum([0, *(len(piece.positions) for piece in pieces)])
     names = tuple(name for name in SHAPES if any(name in piece.shapes for piece in pieces))
-    faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=False)])
     template = np.concatenate([piece.positions for piece in pieces])
     shapes = np.zeros((len(names), *template.shape), np.float32)
     for piece, start in zip(pieces, starts, strict=False):
         for name, shape in piece.shapes.items():
             shapes[names.index(name), start : start + len(shape)] = shape
     measure = dict(zip(names, shapes, strict=True))
-    count = len(faces)
-    entries = (np.ones(3 * count, np.float32), (faces.ravel(), np.repeat(np.arange(count), 3)))
     return GltfHead(
         template=template,
-        faces=faces.astype(np.int32),
+        faces=np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=False)]).astype("i4"),
         colors=np.concatenate([piece.colors for piece in pieces]),
         parts=_parts(pieces, starts),
         shape_names=names,
         shapes=shapes,
-        pivots=np.stack([_middle(template, measure, (f"eyeLookUp{side}", f"eyeBlink{side}")) for side in _EYES]),
+        pivots=_eyes(template, measure),
         mouth=_middle(template, measure, _MOUTH),
-        _fans=sparse.coo_matrix(entries, shape=(len(template), count)).tocsr(),
+        places=np.concatenate([piece.places + start for piece, start in zip(pieces, starts, strict=False)]),
     )
 
 
@@ -308,10 +277,41 @@ def _parts(pieces: list[_Piece], starts: np.ndarray) -> tuple[Part, ...]:
     )
 
 
-def _middle(template: np.ndarray, shapes: dict[str, np.ndarray], wanted: tuple[str, ...]) -> np.ndarray:
-    """Where the first of the ``wanted`` shapes moves most, [3]; the middle of the face where there is none of them."""
+def _eyes(template: np.ndarray, shapes: dict[str, np.ndarray]) -> np.ndarray:
+    """Where the left and the right eye are [2, 3]: where shapes move them, or else where most heads have them."""
+    if all(any(f"{stem}{side}" in shapes for stem in _EYE_SHAPES) for side in ("Left", "Right")):
+        sides = ([f"{stem}{side}" for stem in _EYE_SHAPES] for side in ("Left", "Right"))
+        return np.stack([_middle(template, shapes, names) for names in sides])
+    mouth = _middle(template, shapes, _MOUTH)
+    unit = (template[:, 1].max() - mouth[1]) / _TOP
+    return (mouth + unit * np.array([[0.47, 1, 0], [-0.47, 1, 0]])).astype(np.float32)
+
+
+def _middle(template: np.ndarray, shapes: dict[str, np.ndarray], wanted: Sequence[str]) -> np.ndarray:
+    """Where the first of the ``wanted`` shapes that moves anything moves most, [3]. Raises ValueError."""
     for name in wanted:
         moved = np.linalg.norm(shapes[name], axis=1) if name in shapes else np.zeros(1)
         if moved.max() > 0:
             return np.average(template, axis=0, weights=moved**2).astype(np.float32)
-    return ((template.min(axis=0) + template.max(axis=0)) / 2).astype(np.float32)
+    raise ValueError(f"{wanted[-1]} moves nothing")
+
+
+def _in_place(head: GltfHead, path: Path) -> GltfHead:
+    """The head in metres and before the camera; what is far from a head's measure is in other units."""
+    eyes = head.pivots.mean(axis=0)
+    unit = float(eyes[1] - head.mouth[1])
+    if unit <= 0:
+        raise HeadError(f"{path} has its eyes below its mouth; export the head upright, y up and facing +z.")
+    scale = 1.0 if _USUAL[0] <= unit <= _USUAL[1] else _MEAN / unit
+    aside = np.array([eyes[0] if abs(eyes[0]) > _ASIDE * unit else 0.0, 0.0, 0.0])
+
+    def placed(points: np.ndarray) -> np.ndarray:
+        return ((points - aside) * scale).astype(np.float32)
+
+    return replace(
+        head,
+        template=placed(head.template),
+        shapes=head.shapes * np.float32(scale),
+        pivots=placed(head.pivots),
+        mouth=placed(head.mouth),
+    )

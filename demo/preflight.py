@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from demo.bare import GLTF
+from demo.export.live import check_place
+from demo.gltf_head import load_gltf_head
 from demo.microphone import read_recording
 from demo.moods import without_tags
 from demo.openings import load_speech
@@ -19,7 +22,9 @@ def check(settings: Settings) -> None:
     for option, path in (("--record", settings.record), ("--trace", settings.trace)):
         if path is not None:
             make_place(path, option)
-    avatar_file(settings)
+    if settings.export is not None:
+        check_place(settings.export)
+    _check_avatar(avatar_file(settings))
     if settings.server is None:
         read_tensors(talker_file(settings.talker), kind="talker")
     elif not settings.server.startswith(("ws://", "wss://")):
@@ -32,7 +37,14 @@ def avatar_file(settings: Settings) -> Path:
     Raises PersonaError, or AvatarError naming the avatars there are.
     """
     name = settings.avatar or load_persona(settings.persona).avatar
+    if name is not None and Path(name).suffix.lower() in GLTF:
+        return Path(name)
     return DEFAULT_AVATAR if name is None else avatar_path(name)
+
+
+def _check_avatar(path: Path) -> None:
+    if path.suffix.lower() in GLTF:
+        load_gltf_head(path)
 
 
 def _check_script(settings: Settings) -> None:

@@ -1,13 +1,10 @@
 """The server as the UI has it: in a process of its own, or running elsewhere."""
 
-import contextlib
 import multiprocessing
-import signal
 import threading
-from collections.abc import Iterator
-from multiprocessing import resource_tracker
 from types import TracebackType
 
+from demo.interruption import without_ctrl_c
 from demo.server import Failed, Ready, ServerError, run_server, socket_url
 from demo.settings import Settings
 
@@ -27,7 +24,7 @@ class ServerProcess:
         self._answer: Ready | Failed | None = None
 
     def __enter__(self) -> "ServerProcess":
-        with _without_ctrl_c():
+        with without_ctrl_c():
             self._process.start()
         self._far_end.close()  # so that the pipe breaks when the server dies
         return self
@@ -84,17 +81,3 @@ class RemoteServer:
 
     def give_up(self) -> None:
         """Nothing: it is not ours."""
-
-
-@contextlib.contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """A process started inside never sees Ctrl-C, not even while it imports: its parent decides when it ends."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # it comes with the first process, and unblocks the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

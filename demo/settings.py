@@ -43,6 +43,12 @@ class Settings:
     say: str | None = _option(None, "speak this text and stop", "what to do", metavar="TEXT")
     speech: Path | None = _option(None, "perform this recording and stop", "what to do", metavar="WAV")
     record: Path | None = _option(None, "film what is seen and heard", "what to do", metavar="OUT.mp4")
+    export: Path | None = _option(
+        None,
+        "write motion, ARKit weights, glTF head and sound of every turn into this folder",
+        "what to do",
+        metavar="DIR",
+    )
     trace: Path | None = _option(None, "write latencies and synchrony of every turn", "what to do", metavar="OUT.json")
     seed: int = _option(
         0, "seed of the face's variation and of the language model", "what to do", within=(0, 2**31 - 1)
@@ -55,7 +61,10 @@ class Settings:
     fullscreen: bool = _option(False, "fill the screen", "window and sound")
     size: int = _option(640, "height of the picture in pixels", "window and sound", metavar="PIXELS", within=(64, 4096))
     avatar: str | None = _option(
-        None, "the face to show (default: the persona's, or maya)", "window and sound", metavar="NAME"
+        None,
+        "the face to show (default: the persona's, or maya), or a .glb file of a head with ARKit's morph targets",
+        "window and sound",
+        metavar="NAME",
     )
     input_device: str | None = _option(
         None, "microphone: a name or number from --list-devices", "window and sound", metavar="DEVICE"

@@ -27,26 +27,26 @@ def folder(tmp_path_factory):
 
 def test_the_mesh_of_the_weights_is_shown_unless_a_face_is_asked_for(folder):
     own = shown_face(Settings(talker=folder), DEFAULT_AVATAR)
-    assert own.fps == 25 and [part.name for part in own.avatar.parts] == ["skin"]
+    assert own.fps == 25 and [part.name for part in own.look.parts] == ["skin"]
     for settings in (Settings(talker=folder, avatar="maya"), Settings(), Settings(talker=folder, server="ws://x:1")):
         shown = shown_face(settings, DEFAULT_AVATAR)
-        assert shown.fps == FPS and len(shown.avatar.parts) > 1
+        assert shown.fps == FPS and len(shown.look.parts) > 1
 
 
 def test_it_has_eyes_that_look_and_blink():
     mesh = load_topology()
     face = bare_face(mesh, 30.0)
     assert len(face.landmarks.eyes) == 2 and len(face.landmarks.shapes) == 2
-    assert len(np.unique(face.avatar.colors, axis=0)) == 4
-    np.testing.assert_allclose(face.avatar.surface(mesh.template), mesh.template, atol=1e-6)
-    assert face.avatar.pivots[0, 0] > 0 > face.avatar.pivots[1, 0]
+    assert len(np.unique(face.look.colors, axis=0)) == 4
+    np.testing.assert_allclose(face.look.surface(mesh.template), mesh.template, atol=1e-6)
+    assert face.look.pivots[0, 0] > 0 > face.look.pivots[1, 0]
 
 
 def test_without_regions_it_looks_the_same():
     mesh = load_topology()
     bare = dataclasses.replace(mesh, upper_face=np.zeros(0, np.int32), lips=mesh.lip_pairs.ravel())
     face, other = bare_face(mesh, 30.0), bare_face(bare, 30.0)
-    np.testing.assert_array_equal(other.avatar.colors, face.avatar.colors)
+    np.testing.assert_array_equal(other.look.colors, face.look.colors)
     assert other.landmarks.unit == pytest.approx(face.landmarks.unit, rel=0.1)
 
 
@@ -55,7 +55,7 @@ def test_without_eyeballs_it_still_stands_before_the_camera():
     eyes = np.concatenate([eye.members for eye in bare_face(mesh, 30.0).landmarks.eyes])
     blind = dataclasses.replace(mesh, faces=mesh.faces[~np.isin(mesh.faces, eyes).any(axis=1)])
     face = bare_face(blind, 30.0)
-    assert not face.landmarks.eyes and np.isfinite(face.avatar.pivots).all()
+    assert not face.landmarks.eyes and np.isfinite(face.look.pivots).all()
 
 
 def test_it_speaks_before_the_voice_is_over(folder):

@@ -7,6 +7,7 @@ So frames that lie near each other get poses that lie as near; what does not jum
 """
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,15 +47,35 @@ class Fit:
     max_mm: np.ndarray  # float32 [T] and of the one that is furthest
 
 
+@dataclass(frozen=True)
+class Solver:
+    """Finds the weights nearest to a frame."""
+
+    names: tuple[str, ...]  # of the S shapes it may use
+    matrix: np.ndarray  # float64 [S, 3 V], the shapes as rows
+    factor: np.ndarray  # float64 [S, S], upper; ‖A w − o‖² is ‖factor w − target‖² and a constant
+
+    @classmethod
+    def of(cls, rig: Rig, names: Sequence[str] | None = None) -> "Solver":
+        """For the shapes of a rig, or those of them that are named."""
+        chosen = tuple(name for name in rig.shape_names if names is None or name in names)
+        shapes = rig.shapes[[rig.shape_names.index(name) for name in chosen]]
+        matrix = shapes.reshape(len(chosen), -1).astype(np.float64)
+        return cls(chosen, matrix, np.linalg.cholesky(matrix @ matrix.T).T)
+
+    def weights(self, offsets: np.ndarray) -> np.ndarray:
+        """The weights float32 [T, S] nearest to ``offsets`` [T, V, 3] in metres."""
+        targets = solve_triangular(self.factor, self.matrix @ offsets.reshape(len(offsets), -1).T, trans="T").T
+        return np.array([_bounded(self.factor, target) for target in targets], np.float32)
+
+
 def fit_weights(rig: Rig, offsets: np.ndarray) -> Fit:
-    """The weights nearest to ``offsets`` float32 [T, V, 3] in metres, and the residual."""
-    matrix = rig.shapes.reshape(len(rig.shapes), -1).astype(np.float64)  # [S, 3 V]
-    factor = np.linalg.cholesky(matrix @ matrix.T).T  # upper; ‖A w − o‖² is ‖factor w − target‖² and a constant
+    """The weights nearest to ``offsets`` float [T, V, 3] in metres, and the residual."""
+    solver = Solver.of(rig)
     pieces = []
     for start in range(0, len(offsets), _CHUNK):
-        piece = offsets[start : start + _CHUNK]
-        targets = solve_triangular(factor, matrix @ piece.reshape(len(piece), -1).T, trans="T").T
-        weights = np.array([_bounded(factor, target) for target in targets], np.float32)
+        piece = offsets[start : start + _CHUNK].astype(np.float32)
+        weights = solver.weights(piece)
         pieces.append((weights, *_residual(rig, piece, weights)))
     weights, mean, furthest = (np.concatenate(column) for column in zip(*pieces, strict=True))
     return Fit(rig.shape_names, weights, mean, furthest)

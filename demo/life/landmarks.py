@@ -59,6 +59,11 @@ class Landmarks:
         return _measured(rig.topology, eyes, shapes)
 
     @classmethod
+    def of_shapes(cls, topology: Topology, eyes: tuple[Eye, ...], shapes: Mapping[str, np.ndarray]) -> "Landmarks":
+        """A face whose eyeballs are turned by shapes: ``eyes`` without members tell only where they are."""
+        return _measured(topology, eyes, shapes)
+
+    @classmethod
     def of_topology(cls, topology: Topology) -> "Landmarks":
         """What a mesh without shapes can do: move its head; look and blink where it has eyeballs."""
         eyes = find_eyes(topology)

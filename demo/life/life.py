@@ -26,6 +26,7 @@ _NOTHING = 1e-5  # weights that move nothing
 _MOOD_COMES, _MOOD_GOES = 0.5, 5.0  # seconds: with what is said, and after it
 _BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
 _LOOKS = ("eyeLookUpLeft", "eyeLookUpRight", "eyeLookDownLeft", "eyeLookDownRight")
+_ASIDE = ("eyeLookOutLeft", "eyeLookInRight", "eyeLookInLeft", "eyeLookOutRight")  # to the avatar's left, to its right
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class Life:
         self.template = face.template
         self._face = face
         known = tuple(face.shapes)
-        self._names = tuple(name for name in known if name in (*names_used(known), *_BLINKS, *_LOOKS))
+        self._turned_by_shapes = not any(len(eye.members) for eye in face.eyes)
+        looks = (*_LOOKS, *_ASIDE) if self._turned_by_shapes else _LOOKS
+        self._names = tuple(name for name in known if name in (*names_used(known), *_BLINKS, *looks))
         self._shapes = _matrix(face, self._names)
         self._blink = sum((face.shapes[name] for name in _BLINKS if name in face.shapes), np.zeros_like(face.template))
         self._blink_norm = max(float(np.vdot(self._blink, self._blink)), 1e-12)
@@ -131,6 +134,8 @@ class Life:
         for (_, pitch), side in zip(turns, ("Left", "Right"), strict=False):
             share = min(abs(pitch) / _LOOK_LIMIT, 1.0) * (1 - closed)
             added[f"eyeLook{'Up' if pitch > 0 else 'Down'}{side}"] = share
+        if self._turned_by_shapes:
+            added |= _aside(turns)
         raised = [name.startswith(("eyeWide", "eyeSquint")) for name in self._names]
         row = np.array([added.get(name, 0.0) for name in self._names])
         return row - closed * weights * raised  # closed lids are neither wide nor squinting
@@ -154,6 +159,14 @@ class Life:
     def _ahead(self) -> np.ndarray:
         middle = np.mean([eye.pivot for eye in self._face.eyes] or [self.template.mean(axis=0)], axis=0)
         return middle.astype(float) + np.array([0.0, 0.0, 1.7])
+
+
+def _aside(turns: list[tuple[float, float]]) -> dict[str, float]:
+    """Weights of the shapes that turn eyes to the side, for yaw and pitch of the left and the right one."""
+    weights = {}
+    for (yaw, _), to_left, to_right in zip(turns, _ASIDE[:2], _ASIDE[2:], strict=False):
+        weights[to_left if yaw > 0 else to_right] = abs(yaw) / _WIDEST
+    return weights
 
 
 def _matrix(face: Landmarks, names: tuple[str, ...]) -> np.ndarray:
