@@ -27,7 +27,6 @@ class TalkerState:
     predictor: PredictorState
     decoder: FaceState
     identity: Tensor  # [1, 1, styles + moods], the moods zero
-    keep: Tensor  # bool [rows, 1]
     weights: Tensor  # [rows, H·C] how much each row's prediction counts
     temperature: Tensor  # [H·C] scale of the noise
     memory: Tensor  # [H·C] correlation of the noise with that of the frame before
@@ -106,12 +105,10 @@ class Talker(nn.Module):
         sampling = sampling or self.dims.sampling
         check(sampling)
         weights = self.mixing(sampling)
-        rows = len(weights)
         state = TalkerState(
-            predictor=self.predictor.state(rows),
+            predictor=self.predictor.state(len(weights)),
             decoder=self.vqvae.state(),
             identity=self.identity(identity),
-            keep=torch.tensor([[True], [False]][:rows], device=self.start.device),
             weights=weights,
             temperature=self.temperature(sampling),
             memory=self._by_part(sampling.noise_memory, 0.0),  # the history is what joins brows and lids in time
@@ -144,18 +141,39 @@ class Talker(nn.Module):
 
         ``moods`` [k, moods]: their intensities in each frame; a neutral face without.
         """
-        rows = len(state.weights)
         moods = audio.new_zeros(len(audio), len(self.dims.moods)) if moods is None else moods
+        if len(audio) == 0:
+            return audio.new_zeros(0, self.dims.motion.latent)
+        noise = torch.cat([state.draw() for _ in audio])
         style = self.style(state.identity, moods[None])
-        heard = [layer[None] for layer in self.predictor.hear(audio)]
-        latents = []
-        for k in range(len(audio)):
-            now = [layer[:, k : k + 1].expand(rows, 1, -1) for layer in heard]
-            before = state.latent.expand(rows, 1, -1)
-            conditions = self.predictor(before, now, style[:, k : k + 1], state.keep, state.predictor)
-            state.latent = cast(Tensor, state.sampler(state.draw(), conditions, state.weights))
-            latents.append(state.latent)
-        return torch.cat([audio.new_zeros(0, self.dims.motion.latent), *latents])
+        latents = self.draw(
+            state.latent[None], audio[None], style, noise[None], state.predictor, state.sampler, state.weights
+        )[0]
+        state.latent = latents[-1:]
+        return latents
+
+    def draw(
+        self, before: Tensor, audio: Tensor, style: Tensor, noise: Tensor, state: PredictorState,
+        sampler: Sampler, weights: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Draw the latents [B, k, H·C] of the next k frames of B streams, one after another.
+
+        ``before`` [B, 1, H·C] are the latents they go on from; audio [B, k, A], style [B, k, styles + moods], noise
+        [B, k, H·C]. ``state`` holds for each stream as many rows as ``weights`` [rows, H·C] has: the first knows the
+        history, the second, where guidance needs it, does not.
+        """
+        rows = len(weights)
+        heard = [layer.repeat_interleave(rows, dim=0) for layer in self.predictor.hear(audio)]
+        style = style.repeat_interleave(rows, dim=0)
+        keep = (torch.arange(len(style), device=style.device) % rows == 0)[:, None]
+        latents = [before]
+        for k in range(audio.shape[1]):
+            now = slice(k, k + 1)
+            known = latents[-1].repeat_interleave(rows, dim=0)
+            conditions = self.predictor(known, [layer[:, now] for layer in heard], style[:, now], keep, state)
+            mixed = conditions.unflatten(0, (-1, rows)).transpose(0, 1)
+            latents.append(cast(Tensor, sampler(noise[:, now], mixed, weights)))
+        return torch.cat(latents[1:], dim=1)
 
     def next_offsets(self, latents: Tensor, state: TalkerState) -> Tensor:
         """The next latents [k, H·C] → their offsets [k, V, 3] in metres."""

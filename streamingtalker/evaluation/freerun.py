@@ -1,5 +1,5 @@
 """Many streams drawn side by side: each take the very frames that a stream of its own would give, in a fraction of the
-time. Frame by frame from the network's own past, as ``Talker.next_latents`` does for one.
+time. They are known whole and go in step; streams that come and go are ``sessions``.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,25 +47,10 @@ def _side_by_side(talker: Talker, takes: Sequence[Take]) -> list[Tensor]:
 
 
 def _latents(talker: Talker, audio: Tensor, style: Tensor, noises: Tensor) -> Tensor:
-    """Latents [N, T, H·C] from audio [N, T, A], style [N, T, S] and noise [N, T, H·C].
-
-    The predictor's batch holds the N rows that know their history and, where guidance needs them, N that do not.
-    """
-    rows, frames, _ = audio.shape
+    """Latents [N, T, H·C] from audio [N, T, A], style [N, T, S] and noise [N, T, H·C]."""
     weights, sampler = talker.mixing(talker.dims.sampling), talker.head.sampler(talker.dims.sampling)
-    kinds = len(weights)
-    heard = [layer.repeat(kinds, 1, 1) for layer in talker.predictor.hear(audio)]
-    style = style.repeat(kinds, 1, 1)
-    keep = torch.tensor([[True], [False]][:kinds], device=audio.device).repeat_interleave(rows, dim=0)
-    state = talker.predictor.state(kinds * rows)
-    latent, drawn = talker.start.expand(rows, 1, -1), []
-    for k in range(frames):
-        now = slice(k, k + 1)
-        before = latent.repeat(kinds, 1, 1)
-        conditions = talker.predictor(before, [layer[:, now] for layer in heard], style[:, now], keep, state)
-        latent = sampler(noises[:, now], conditions.unflatten(0, (kinds, rows)), weights)
-        drawn.append(latent)
-    return torch.cat(drawn, dim=1)
+    state = talker.predictor.state(len(weights) * len(audio))
+    return talker.draw(talker.start.expand(len(audio), 1, -1), audio, style, noises, state, sampler, weights)
 
 
 def noise(talker: Talker, seed: int, frames: int) -> Tensor:

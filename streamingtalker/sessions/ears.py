@@ -1,4 +1,4 @@
-"""What becomes of a stream's sound before the network sees it: its own affair, but for the recogniser, which all share."""
+"""What becomes of a stream's sound before the network sees it: its own affair, but for the recogniser all share."""
 
 from typing import Protocol
 

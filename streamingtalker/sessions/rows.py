@@ -9,7 +9,6 @@ from torch import Tensor
 from streamingtalker.audio.encoder import SpeechEncoder
 from streamingtalker.config import Sampling
 from streamingtalker.diffusion import Sampler, check
-from streamingtalker.predictor import PredictorState
 from streamingtalker.sessions.ears import SpeechEar
 from streamingtalker.sessions.rings import RingRows, StackRows
 from streamingtalker.talker import Talker
@@ -69,9 +68,7 @@ class TalkerRows:
         style = self.talker.style(self._identities[places], moods.to(audio))
         noise = self._noise.draw(rows, places, frames)
         state = self._rings.batch(rows, frames)
-        latents = draw_frames(
-            self.talker, self._latents[places], audio, style, noise, state, self._sampler, self._mixing
-        )
+        latents = self.talker.draw(self._latents[places], audio, style, noise, state, self._sampler, self._mixing)
         self._latents[places] = latents[:, -1:]
         return self._decode(places, latents)
 
@@ -116,27 +113,3 @@ class _Noise:
         self._last[places] = noises[-1]
         self._begun[rows] = True
         return torch.stack(noises, dim=1) * self._temperature
-
-
-def draw_frames(
-    talker: Talker, before: Tensor, audio: Tensor, style: Tensor, noise: Tensor, state: PredictorState,
-    sampler: Sampler, weights: Tensor,
-) -> Tensor:  # fmt: skip
-    """The latents [n, k, H·C] of the next k frames of n streams, drawn one after another.
-
-    ``before`` [n, 1, H·C] are the latents they go on from; audio [n, k, A], style [n, k, S], noise [n, k, H·C].
-    ``state`` holds each stream's rings, as many rows as ``weights`` [kinds, H·C] has: one that knows the history and,
-    where guidance needs it, one that does not.
-    """
-    kinds = len(weights)
-    heard = [layer.repeat_interleave(kinds, dim=0) for layer in talker.predictor.hear(audio)]
-    style = style.repeat_interleave(kinds, dim=0)
-    keep = (torch.arange(len(style), device=style.device) % kinds == 0)[:, None]
-    latent, drawn = before, []
-    for k in range(audio.shape[1]):
-        now = slice(k, k + 1)
-        known = latent.repeat_interleave(kinds, dim=0) if kinds > 1 else latent
-        conditions = talker.predictor(known, [layer[:, now] for layer in heard], style[:, now], keep, state)
-        latent = cast(Tensor, sampler(noise[:, now], conditions.unflatten(0, (-1, kinds)).transpose(0, 1), weights))
-        drawn.append(latent)
-    return torch.cat(drawn, dim=1)
