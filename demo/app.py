@@ -95,7 +95,7 @@ def _hold(
         server.wait()  # nobody watches meanwhile, and the film begins when something happens
     if settings.record:
         recorder = stack.enter_context(Recorder(settings.record, canvas.size, speaker.rate, round(face.fps)))
-        playback.on_played = recorder.audio
+        playback.taps.append(recorder.audio)
     tap = stack.enter_context(_exporter(settings, face)) if settings.export else None
     life = Life(face.landmarks, settings.seed, viewer=camera_pose(face.look)[:3, 3])
     stage = Stage(renderer, life, playback.clock, frames, face.fps, recorder=recorder)

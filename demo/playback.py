@@ -24,6 +24,9 @@ from streamingtalker.audio.resample import Resampler
 log = logging.getLogger(__name__)
 
 Fill = Callable[[np.ndarray, float], None]  # (float32 [n] to be filled, monotonic time its first sample is heard)
+# Given every block handed to the speaker, silence too: float32 [n] at ``Speaker.rate``, and the monotonic time at which
+# its first sample is heard. Called in the audio thread: it must return at once.
+Tap = Callable[[np.ndarray, float], None]
 
 _FADE_SECONDS = 0.008  # an interrupted voice is faded out: cutting it would click
 _SLOWEST_DEVICE = 2.0  # seconds of latency beyond which a report is taken for rubbish
@@ -60,12 +63,10 @@ class Playback:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         offset_ms: float = 0.0,
-        on_played: Callable[[np.ndarray], None] | None = None,
     ) -> None:
-        """``on_played`` is given every block handed to the speaker (float32 [n] at ``speaker.rate``), silence too, in
-        the audio thread: it must return at once."""
+        """Nothing sounds before ``open``."""
         self.clock = PlaybackClock(speaker.rate, monotonic, offset_ms / 1000)
-        self.on_played = on_played
+        self.taps: list[Tap] = []
         self._speaker = speaker
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -146,7 +147,7 @@ class Playback:
             self.clock.advance(None, 0, len(out) - count, dac_time + count / self._speaker.rate)
         if turn.silent_at is not None and self._monotonic() >= turn.silent_at:
             turn.settle(True)
-        self._tap(out)
+        self._tap(out, dac_time)
 
     def _pour(self, out: np.ndarray, dac_time: float) -> int:
         """Fill ``out`` and return how many of its samples are the turn's."""
@@ -161,14 +162,13 @@ class Playback:
         out[count : count + len(tail)] = tail
         return count
 
-    def _tap(self, out: np.ndarray) -> None:
-        if self.on_played is None:
-            return
-        try:
-            self.on_played(out.copy())
-        except Exception:
-            log.exception("What listens to the loudspeaker failed; the sound goes on without it.")
-            self.on_played = None
+    def _tap(self, out: np.ndarray, dac_time: float) -> None:
+        for tap in self.taps[:]:
+            try:
+                tap(out.copy(), dac_time)
+            except Exception:
+                log.exception("What listens to the loudspeaker failed; the sound goes on without it.")
+                self.taps.remove(tap)
 
 
 class _Turn:

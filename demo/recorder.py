@@ -58,8 +58,8 @@ class Recorder:
             self._todo.append((frame, at_seconds))
             self._changed.notify()
 
-    def audio(self, pcm: np.ndarray) -> None:
-        """The next samples, float32 [n]."""
+    def audio(self, pcm: np.ndarray, _heard_at: float = 0.0) -> None:
+        """The next samples, float32 [n]; a tap of the playback's."""
         with self._changed:
             if not self._closing:
                 self._todo.append((pcm, None))

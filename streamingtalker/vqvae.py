@@ -98,7 +98,7 @@ class Quantiser(nn.Module):
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantised:
         """Continuous latents [B, T, H·C] → quantised; losses over the frames of ``mask`` [B, T]."""
-        split = latents.unflatten(-1, (self.dims.all_components, self.dims.code_dim))
+        split = self.split(latents)
         indices = self.nearest(split)
         codes = self.lookup(indices)
         weight = torch.ones_like(split[..., 0]) if mask is None else mask[..., None].expand_as(split[..., 0])
@@ -106,6 +106,10 @@ class Quantiser(nn.Module):
         commitment = _masked_mean((split - codes.detach()).square().mean(-1), weight)
         straight = split + (codes - split).detach()
         return Quantised(straight.flatten(-2), indices, codebook, commitment)
+
+    def split(self, latents: Tensor) -> Tensor:
+        """[..., H·C] → [..., H, C]."""
+        return latents.unflatten(-1, (self.dims.all_components, self.dims.code_dim))
 
     def nearest(self, split: Tensor) -> Tensor:
         """[..., H, C] → indices [..., H] of the nearest codes."""

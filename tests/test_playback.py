@@ -148,17 +148,17 @@ def test_a_voice_at_another_rate_keeps_its_length_and_pitch(playback, speaker):
 
 def test_what_listens_hears_everything_in_order_and_may_fail(playback, speaker, caplog):
     heard = []
-    playback.on_played = heard.append
+    playback.taps.append(lambda pcm, heard_at: heard.append(pcm))
     playback.begin(1, RATE)
     playback.write(1, ramp(20))
     playback.end(1)
     speaker.play(50)
     np.testing.assert_array_equal(np.concatenate(heard), speaker.sound())
 
-    def fail(_pcm):
+    def fail(_pcm, _heard_at):
         raise RuntimeError("a tap that breaks")
 
-    playback.on_played = fail
+    playback.taps.append(fail)
     speaker.play(20)
     assert len(speaker.sound()) == 70 and "listens to the loudspeaker failed" in caplog.text
 

@@ -13,10 +13,11 @@ from torch import nn
 
 from streamingtalker.data.dataset import Batches, Example
 from streamingtalker.tensor_file import CheckpointError, read_tensors
+from streamingtalker.training.codebook import CodeKeeper
 from streamingtalker.training.journal import Habits, StageJournal, last_file, open_curves
 from streamingtalker.training.loop import Budget, LoopOptions, Stopwatch, fit, progress_bar
 from streamingtalker.training.machines import MachineError, Together, open_machines
-from streamingtalker.training.stages import CodeKeeper, Recipe, train_talker, train_vqvae, with_latents
+from streamingtalker.training.stages import Recipe, train_talker, train_vqvae, with_latents
 from tests.conftest import tiny_talker
 
 

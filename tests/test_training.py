@@ -16,8 +16,8 @@ from streamingtalker.losses import MotionLoss, latent_loss, masked_mean, phone_l
 from streamingtalker.tensor_file import write_tensors
 from streamingtalker.topology import Rig
 from streamingtalker.train import main
+from streamingtalker.training.codebook import CodeKeeper, cluster
 from streamingtalker.training.loop import Budget, one_cycle
-from streamingtalker.training.stages import CodeKeeper, cluster
 from tests.conftest import tiny_face, tiny_talker
 
 

@@ -121,9 +121,12 @@ class ReleasedVqVae(nn.Module):
 
         ``mask`` [B, T]: 1 until each sequence's end, where sequences of different length lie side by side.
         """
-        flat = offsets.flatten(2)
-        hidden = self.encoder(F.leaky_relu(self.into(flat), self.dims.slope), mask)
-        return cast(Quantised, self.quantiser(self.to_latent(hidden), mask))
+        return cast(Quantised, self.quantiser(self.continuous(offsets, mask), mask))
+
+    def continuous(self, offsets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Offsets [B, T, 3V] or [B, T, V, 3] → latents [B, T, H·C] that are not quantised yet."""
+        hidden = self.encoder(F.leaky_relu(self.into(offsets.flatten(2)), self.dims.slope), mask)
+        return self.to_latent(hidden)
 
     def decode(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:
         """Latents [B, T, H·C] → offsets [B, T, 3V] from the template (eq. 6)."""

@@ -14,11 +14,12 @@ from streamingtalker.config import HeadDims, Sampling
 from streamingtalker.losses import masked_mean, quantisation_loss
 from streamingtalker.released import ReleasedDims, ReleasedMotion, ReleasedPredictor, ReleasedTalker
 from streamingtalker.released.dims import PUBLISHED
+from streamingtalker.training.codebook import CodeKeeper
 from streamingtalker.training.loop import LoopOptions
 from streamingtalker.training.takes import TakeBatch
 
 HUBERT_BASE: dict[str, Any] = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
-DRAWN: Sampling = replace(PUBLISHED, rule="textbook")  # of networks trained here
+DRAWN: Sampling = replace(PUBLISHED, rule="textbook", spacing="trailing")  # of networks trained here: it ends clean
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,19 @@ class Lambdas:
 
 @dataclass(frozen=True)
 class StageOne:
-    """Objective of stage 1, eq. 7: L_rec + L_quant."""
+    """Objective of stage 1, eq. 7: L_rec + L_quant. A ``keeper`` begins the codebook and keeps all of it in use."""
 
     talker: ReleasedTalker
     lambdas: Lambdas = field(default_factory=Lambdas)
+    keeper: CodeKeeper | None = None
 
     def __call__(self, batch: TakeBatch, spent: float) -> dict[str, Tensor]:
         """Weighted terms."""
         vqvae, mask = self.talker.vqvae, batch.mask
-        quantised = vqvae.quantise(batch.offsets, mask)
+        latents = vqvae.continuous(batch.offsets, mask)
+        if self.keeper is not None:
+            self.keeper.observe(vqvae.quantiser.split(latents.detach()[mask > 0]), spent)
+        quantised = vqvae.quantiser(latents, mask)
         error = (vqvae.decode(quantised.latents, mask) - batch.offsets).abs()
         return {
             "reconstruction": self.lambdas.reconstruction * masked_mean(error, mask),
@@ -130,10 +135,9 @@ class StageTwo:
 
     @torch.no_grad()
     def _latents(self, batch: TakeBatch) -> Tensor:
-        """z_q [B, T + 1, H·C] of a face at rest and the sequence after it."""
-        still = torch.zeros_like(batch.offsets[:, :1])
-        inside = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask], dim=1)
-        return self.talker.vqvae.quantise(torch.cat([still, batch.offsets], dim=1), inside).latents
+        """The start latent, as sampling begins with it, and after it z_q of the sequence: [B, T + 1, H·C]."""
+        true = self.talker.vqvae.quantise(batch.offsets, batch.mask).latents
+        return torch.cat([self.talker.start.expand_as(true[:, :1]), true], dim=1)
 
     def _window(self, batch: TakeBatch) -> slice:
         """``history`` frames from a random one on, inside the shortest sequence where that is long enough."""

@@ -19,6 +19,7 @@ from streamingtalker.evaluation.sequences import Target, TestBed
 from streamingtalker.generate import save_motion
 from streamingtalker.released import ReleasedDims, ReleasedTalker
 from streamingtalker.tensor_file import CheckpointError
+from streamingtalker.training.codebook import CodeKeeper
 from streamingtalker.training.examiner import SHOWN
 from streamingtalker.training.journal import Curves, Habits, StageJournal, last_file, open_curves
 from streamingtalker.training.loop import Budget, fit
@@ -86,7 +87,9 @@ class PublishedRun:
         """Stage 1; writes ``vqvae.safetensors``."""
         torch.manual_seed(self.options.seed)
         talker = ReleasedTalker(self.dims, self.bed.topology).to(self.options.device)
-        self._fit("vqvae", talker, talker.vqvae, StageOne(talker), bar)
+        keeper = CodeKeeper(talker.vqvae.quantiser, self.machines)
+        both = torch.nn.ModuleDict({"vqvae": talker.vqvae, "keeper": keeper})
+        self._fit("vqvae", talker, both, StageOne(talker, keeper=keeper), bar)
         with torch.no_grad():
             talker.start.copy_(talker.vqvae.still())
         self._save("vqvae", talker)

@@ -16,9 +16,10 @@ from streamingtalker.data.dataset import Batch, Example, batches
 from streamingtalker.data.phones import INVENTORY
 from streamingtalker.losses import MotionLoss, MotionLosses, latent_loss, phone_loss, quantisation_loss
 from streamingtalker.talker import Talker
+from streamingtalker.training.codebook import CodeKeeper
 from streamingtalker.training.journal import StageJournal
 from streamingtalker.training.loop import Budget, LoopOptions, fit
-from streamingtalker.training.machines import ALONE, Machines
+from streamingtalker.training.machines import ALONE
 from streamingtalker.vqvae import Quantiser, VqVae
 
 
@@ -60,63 +61,6 @@ class Recipe:
 OWN_ROWS = 0.6  # of a step's clips that have their own past, if any have
 
 
-class CodeKeeper(nn.Module):
-    """Begins a codebook from data and replaces the codes nobody uses."""
-
-    usage: Tensor
-    begun: Tensor
-
-    def __init__(self, quantiser: Quantiser, machines: Machines = ALONE) -> None:
-        super().__init__()
-        self._quantiser = [quantiser]  # a list, so that the codebook is not counted twice
-        self._machines = machines
-        book = quantiser.codebook
-        self.register_buffer("usage", torch.ones(book.shape[:2], device=book.device))
-        self.register_buffer("begun", torch.zeros((), dtype=torch.bool, device=book.device))
-
-    @property
-    def quantiser(self) -> Quantiser:
-        """Whose codebook it is."""
-        return self._quantiser[0]
-
-    @torch.no_grad()
-    def observe(self, split: Tensor, spent: float) -> None:
-        """See the encoder's outputs [n, H, C] of a step."""
-        pools = self._pools(split)
-        if not self.begun:
-            self.begun.fill_(True)
-            for book, pool in zip(self.quantiser.codebook, pools, strict=True):
-                book.copy_(cluster(pool, len(book)))
-        indices = self._indices(split)
-        for book, (used, pool) in enumerate(zip(indices, pools, strict=True)):
-            counts = torch.bincount(used, minlength=self.usage.shape[1]).float() / len(used)
-            self.usage[book].lerp_(counts * self.usage.shape[1], 0.02)
-            dead = (self.usage[book] < 0.02).nonzero()[:, 0]
-            if len(dead) and spent < 0.8:
-                self.quantiser.codebook[book, dead] = pool[torch.randint(len(pool), (len(dead),))]
-                self.usage[book, dead] = 1.0
-        self.quantiser.codebook.copy_(self._machines.same(self.quantiser.codebook.detach()))
-
-    def _pools(self, split: Tensor) -> list[Tensor]:
-        shared = len(self.quantiser.codebook) == 1
-        return [split.flatten(0, 1)] if shared else list(split.unbind(1))
-
-    def _indices(self, split: Tensor) -> list[Tensor]:
-        indices = self.quantiser.nearest(split)
-        return [indices.flatten()] if len(self.quantiser.codebook) == 1 else list(indices.unbind(1))
-
-
-def cluster(points: Tensor, count: int, rounds: int = 10) -> Tensor:
-    """k-means: ``count`` centres [count, C] of points [n, C]."""
-    centres = points[torch.randint(len(points), (count,))].clone()
-    for _ in range(rounds):
-        nearest = torch.cdist(points, centres).argmin(1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
-        sizes = torch.bincount(nearest, minlength=count)[:, None]
-        centres = torch.where(sizes > 0, sums / sizes.clamp_min(1), centres)
-    return centres
-
-
 def train_vqvae(
     talker: Talker,
     examples: list[Example],
@@ -140,9 +84,8 @@ def train_vqvae(
         latents = vqvae.encoder(batch.coefficients)
         terms: dict[str, Tensor] = {}
         if spent >= recipe.continuous:
-            inside = latents[batch.mask > 0].float().unflatten(-1, (vqvae.dims.all_components, vqvae.dims.code_dim))
             if isinstance(keeper, CodeKeeper):
-                keeper.observe(inside.detach(), spent)
+                keeper.observe(keeper.quantiser.split(latents.detach()[batch.mask > 0].float()), spent)
             quantised = vqvae.quantiser(latents.float(), batch.mask)
             terms["quantisation"] = recipe.weights.quantisation * quantisation_loss(quantised)
             latents = quantised.latents

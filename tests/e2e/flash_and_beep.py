@@ -67,7 +67,9 @@ def measure(claps: int, headless: bool, film: Path | None) -> dict[str, object]:
     renderer = Renderer(bald, canvas, LOW)
     speaker = SimulatedSpeaker() if headless else SoundDeviceSpeaker()
     recorder = Recorder(film, SIZE, speaker.rate) if film else None
-    playback = Playback(speaker, on_played=recorder.audio if recorder else None)
+    playback = Playback(speaker)
+    if recorder:
+        playback.taps.append(recorder.audio)
     queue = FrameQueue(60)
     stage = Stage(renderer, Life(Landmarks.of_rig(avatar.rig)), playback.clock, queue, FPS, recorder=recorder)
     playback.open()
