@@ -37,6 +37,7 @@ weights: $(VENV)/test-installed | $(VENV)/weights-packages  ## speak the corpus 
 	$(BIN)/python -m streamingtalker.train encoder --data corpus --out runs/default --steps 6000 $(TRAINING)
 	$(BIN)/python -m streamingtalker.train talker --data corpus --out runs/default --steps 5000 $(TRAINING)
 	$(BIN)/python -m streamingtalker.train talker --head linear --data corpus --out runs/default --steps 2000 $(TRAINING)
+	$(BIN)/python -m streamingtalker.train student --data corpus --out runs/default --steps 4910 $(TRAINING)
 
 TRAINING ?= --seed 0 --threads 1 --bf16
 
