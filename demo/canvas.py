@@ -5,6 +5,7 @@ Made and used in one thread, which on macOS must be the main thread.
 
 import os
 import sys
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from streamingtalker.errors import UserError
@@ -12,6 +13,14 @@ from streamingtalker.errors import UserError
 
 class DisplayError(UserError):
     """No window, or no OpenGL."""
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A key went down, or up."""
+
+    key: str  # as in "F", "SPACE", "ESCAPE", "?"
+    down: bool = True
 
 
 class Canvas(Protocol):
@@ -81,8 +90,16 @@ class WindowCanvas:
                 f"No window opens ({type(error).__name__}: {error}); run with --headless to do without one."
             ) from error
         self.closed = False  # the user asked for it
-        self._keys: list[str] = []
-        self._window.push_handlers(on_key_press=self._on_key, on_close=self._on_close)
+        self._strokes: list[Stroke] = []
+        self._held: set[str] = set()
+        self._window.push_handlers(
+            on_key_press=self._on_press,
+            on_key_release=self._on_release,
+            on_text=self._on_text,
+            on_deactivate=self._on_deactivate,
+            on_close=self._on_close,
+        )
+        self._window.set_mouse_visible(not fullscreen)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -98,29 +115,49 @@ class WindowCanvas:
         """Swap buffers: what was drawn is shown."""
         self._window.flip()
 
-    def poll(self) -> list[str]:
-        """Let the window react to the user; names of the keys pressed since the last call, as in "F", "ESCAPE"."""
+    def poll(self) -> list[Stroke]:
+        """Let the window react to the user; what the keys did since the last call. Held keys do not repeat."""
         self._window.dispatch_events()
-        keys, self._keys = self._keys, []
-        return keys
+        strokes, self._strokes = self._strokes, []
+        return strokes
 
     def toggle_fullscreen(self) -> None:
-        """Fill the screen, or be a window again."""
+        """Fill the screen, without a pointer, or be a window again."""
         self._window.set_fullscreen(not self._window.fullscreen)
+        self._window.set_mouse_visible(not self._window.fullscreen)
 
     def close(self) -> None:
         """Close the window."""
         self._window.close()
 
-    def _on_key(self, symbol: int, _modifiers: int) -> bool:
-        from pyglet.window import key
-
-        self._keys.append(key.symbol_string(symbol))
+    def _on_press(self, symbol: int, _modifiers: int) -> bool:
+        self._held.add(name := _name(symbol))
+        self._strokes.append(Stroke(name))
         return True  # handled: pyglet itself would close the window at Escape
+
+    def _on_release(self, symbol: int, _modifiers: int) -> None:
+        self._held.discard(name := _name(symbol))
+        self._strokes.append(Stroke(name, down=False))
+
+    def _on_text(self, text: str) -> None:
+        """Where the question mark is differs from keyboard to keyboard."""
+        if text == "?":
+            self._strokes.append(Stroke(text))
+
+    def _on_deactivate(self) -> None:
+        """Another window gets the keys: it is there that those now held will go up."""
+        self._strokes += [Stroke(name, down=False) for name in sorted(self._held)]
+        self._held.clear()
 
     def _on_close(self) -> bool:
         self.closed = True
         return True
+
+
+def _name(symbol: int) -> str:
+    from pyglet.window import key
+
+    return key.symbol_string(symbol)
 
 
 def _hidden_platform() -> Any:  # noqa: ANN401 - one of pyrender's platforms

@@ -38,7 +38,7 @@ def main() -> None:
             canvas.toggle_fullscreen()
         keys: list[str] = []
         for _ in range(12):
-            keys += canvas.poll()
+            keys += [stroke.key for stroke in canvas.poll() if stroke.down]
             stage.step()
         if command == "picture":
             Image.fromarray(renderer.read_pixels()).save(Path(argument))
