@@ -1,5 +1,9 @@
 """Many streams side by side: each gives what a stream of its own would, whoever else comes and goes."""
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +11,8 @@ from hypothesis import strategies as st
 
 from streamingtalker.config import HeadDims, Sampling
 from streamingtalker.mood import Mood, MoodBlend
+from streamingtalker.sessions.farm import FrameFarm, LeftError
+from streamingtalker.sessions.recognition import Hearing, WindowQueue, recognise
 from streamingtalker.sessions.rows import TalkerRows
 from streamingtalker.sessions.scheduler import Scheduler, Session
 from streamingtalker.streamer import FaceStreamer
@@ -46,8 +52,7 @@ class Voice:
         self.scheduler.bring(self.session, self.ear.give([RECOGNISE(window) for window in windows]), now)
 
     def take(self) -> None:
-        self.got += self.session.made
-        self.session.made.clear()
+        self.got += self.session.taken()
 
     def check(self) -> None:
         self.take()
@@ -111,3 +116,185 @@ def test_whoever_comes_and_goes_changes_nobody_elses_frames(steps, together):
     run(scheduler)
     for voice in voices.values():
         voice.check()
+
+
+def frames_of(stream, pcm: np.ndarray, piece: int) -> np.ndarray:
+    pieces = [stream.feed(pcm[start : start + piece]) for start in range(0, len(pcm), piece)]
+    return np.concatenate([*pieces, stream.finish()])
+
+
+def test_the_most_urgent_go_first_and_one_who_is_ahead_waits():
+    scheduler = Scheduler(TalkerRows(TALKER, 3), together=1, frames=2)
+    early, late, new = (Voice(scheduler, TALKER, seed) for seed in range(3))
+    early.feed(speech(12000), now=0.0)
+    run(scheduler, rounds=4)  # it has a lead of several frames
+    late.feed(speech(12000), now=0.1)
+    new.feed(speech(12000), now=0.15)
+    order = []
+    while (round := scheduler.next_round()) is not None:
+        order += round.sessions
+        scheduler.deliver(round, scheduler.compute(round), now=0.2)
+    firsts = [order.index(voice.session) for voice in (late, new, early)]
+    assert firsts == sorted(firsts)
+    for voice in (early, late, new):
+        voice.check()
+
+
+def test_what_comes_during_a_round_joins_the_next():
+    scheduler = Scheduler(TalkerRows(TALKER, 2), frames=1)
+    first, second = (Voice(scheduler, TALKER, seed) for seed in range(2))
+    first.feed(speech(12000))
+    under_way = scheduler.next_round()
+    second.feed(speech(12000, 1))
+    scheduler.deliver(under_way, scheduler.compute(under_way), 0.0)
+    assert set(scheduler.next_round().sessions) == {first.session, second.session}
+
+
+def test_one_who_leaves_in_mid_round_takes_nobody_along_and_frees_the_row():
+    scheduler = Scheduler(TalkerRows(TALKER, 2), frames=1)
+    stays, goes = (Voice(scheduler, TALKER, seed) for seed in range(2))
+    for voice in (stays, goes):
+        voice.feed(speech(12000))
+    under_way = scheduler.next_round()
+    scheduler.leave(goes.session)
+    comes = Voice(scheduler, TALKER, seed=5)
+    comes.feed(speech(11000, 5))
+    scheduler.deliver(under_way, scheduler.compute(under_way), 0.0)
+    drain(scheduler, stays, comes)
+    stays.check()
+    comes.check()
+    assert not goes.session.made
+
+
+@pytest.fixture
+def farm() -> Iterator[FrameFarm]:
+    farm = FrameFarm(TalkerRows(TALKER, 6), [RECOGNISE, RECOGNISE])
+    yield farm
+    farm.close()
+
+
+def test_streams_of_a_farm_in_threads_are_streams_of_their_own(farm):
+    def speak(number: int) -> None:
+        pcm = speech(14000 + 900 * number, number)
+        stream = farm.stream(seed=number, mood=Mood("sad"))
+        for clip in range(2):
+            own = FaceStreamer(TALKER, seed=number + clip, mood=Mood("sad"))
+            stream.reset(number + clip)
+            np.testing.assert_allclose(frames_of(stream, pcm, 1300), frames_of(own, pcm, 3100), atol=1e-5)
+        stream.close()
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(speak, range(12), timeout=60))
+
+
+def test_a_stream_without_sound_has_no_frames(farm):
+    assert farm.stream().finish().shape == (0, 12, 3)
+
+
+def test_no_recogniser_is_heard_in_silence():
+    talker = tiny_talker()
+    talker.audio.recogniser = lambda: None
+    farm = FrameFarm(TalkerRows(talker, 1), [])
+    pcm = speech(9000)
+    np.testing.assert_allclose(
+        frames_of(farm.stream(), pcm, 777), frames_of(FaceStreamer(talker), pcm, 9000), atol=1e-5
+    )
+    farm.close()
+
+
+def test_a_stream_that_is_closed_lets_go_of_whoever_waits_and_of_its_row():
+    asked, gate = threading.Event(), threading.Event()
+
+    def slow(pcm: np.ndarray) -> np.ndarray:
+        asked.set()
+        assert gate.wait(10)
+        return RECOGNISE(pcm)
+
+    farm = FrameFarm(TalkerRows(TALKER, 1), [slow])
+    stream = farm.stream()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(stream.feed, speech(16000))
+        assert asked.wait(10)
+        stream.close()
+        with pytest.raises(LeftError):
+            waiting.result(10)
+        with pytest.raises(LeftError):
+            stream.feed(speech(16000))
+        gate.set()
+        again = farm.stream()
+        assert len(again.feed(speech(16000))) > 0
+    farm.close()
+
+
+@pytest.mark.parametrize("where", ["recogniser", "network"])
+def test_a_fault_reaches_who_waits_and_the_farm_goes_on(where):
+    broken = [True]
+
+    def failing(pcm: np.ndarray) -> np.ndarray:
+        if broken and where == "recogniser":
+            raise RuntimeError("ears")
+        return RECOGNISE(pcm)
+
+    rows = TalkerRows(TALKER, 1)
+    draw = rows.draw
+
+    def fails(*arguments):
+        if broken and where == "network":
+            raise RuntimeError("no memory")
+        return draw(*arguments)
+
+    rows.draw = fails
+    farm, pcm = FrameFarm(rows, [failing]), speech(16000)
+    stream = farm.stream()
+    with pytest.raises(RuntimeError):
+        stream.feed(pcm)
+    broken.clear()
+    stream.reset()
+    np.testing.assert_allclose(frames_of(stream, pcm, 5000), frames_of(FaceStreamer(TALKER), pcm, 5000), atol=1e-5)
+    farm.close()
+
+
+def test_joining_and_leaving_take_no_memory():
+    scheduler = Scheduler(TalkerRows(TALKER, 2))
+    buffers = [ring.keys.data_ptr() for ring in scheduler.rows._rings._caches]
+    for seed in range(50):
+        voice = Voice(scheduler, TALKER, seed)
+        voice.feed(speech(3000, seed))
+        run(scheduler, rounds=1)
+        scheduler.leave(voice.session)
+    run(scheduler)
+    assert buffers == [ring.keys.data_ptr() for ring in scheduler.rows._rings._caches]
+    assert sorted(scheduler._free) == [0, 1]
+    assert not (scheduler._ready or scheduler._gone or scheduler._computing)
+
+
+class Pair:
+    """Hears windows alone and together; counts."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, pcm: np.ndarray) -> np.ndarray:
+        return RECOGNISE(pcm)
+
+    def together(self, windows: np.ndarray) -> np.ndarray:
+        self.batches.append(len(windows))
+        return np.stack([RECOGNISE(window) for window in windows])
+
+
+def test_windows_of_the_same_length_are_heard_together_the_most_urgent_first():
+    queue, recogniser = WindowQueue(together=2), Pair()
+    owners = [Session(MoodBlend(30), 0, number) for number in range(4)]
+    sounds = [speech(length, length) for length in (6400, 9600, 6400, 6400)]
+    hearings = [Hearing(owner, [sound], due) for owner, sound, due in zip(owners, sounds, (3, 2, 1, 4), strict=True)]
+    for hearing in hearings:
+        queue.add(hearing)
+    heard = []
+    while batch := queue.next_batch():
+        heard.append([hearings.index(hearing) for hearing, _ in batch])
+        scores = recognise(recogniser, [hearing.windows[number] for hearing, number in batch])
+        assert queue.deliver(batch, scores) == [hearing for hearing, _ in batch]
+    assert heard == [[2, 0], [1], [3]]
+    assert recogniser.batches == [2]
+    for hearing, sound in zip(hearings, sounds, strict=True):
+        np.testing.assert_array_equal(hearing.scores[0], RECOGNISE(sound))

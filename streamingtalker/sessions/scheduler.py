@@ -51,7 +51,7 @@ class Session:
     moods: MoodBlend
     identity: int
     seed: int
-    arrived: float = 0.0  # when the first sound of the clip came, seconds
+    arrived: float | None = None  # when the first sound of the clip came, seconds
     started: float | None = None  # when its first frame was given: then the listener's clock runs
     given: int = 0  # frames of the clip
     cold: int = 0  # inputs still to come before that of frame 0
@@ -63,7 +63,13 @@ class Session:
 
     def due(self, fps: float) -> float:
         """When the listener needs the next frame. Before the first one, as soon as there is sound."""
+        assert self.arrived is not None, "nobody is urgent who has heard nothing"
         return self.arrived if self.started is None else self.started + self.given / fps
+
+    def taken(self) -> list[np.ndarray]:
+        """The offsets [k, V, 3] made since they were last taken, in pieces."""
+        made, self.made = self.made, []
+        return made
 
 
 @dataclass(frozen=True)
@@ -93,18 +99,23 @@ class Scheduler:
 
     def begin(self, session: Session) -> None:
         """A clip begins: nothing is heard yet."""
-        session.started, session.given, session.fresh = None, 0, True
+        session.arrived, session.started, session.given, session.fresh = None, None, 0, True
         session.cold = self.rows.warm_up
         session.made.clear()
         session.moods.reset(session.moods.mood)
+
+    def due(self, session: Session, now: float) -> float:
+        """When the listener of a session that hears something now needs the next frame."""
+        if session.arrived is None:
+            session.arrived = now
+        return session.due(self.rows.fps)
 
     def bring(self, session: Session, inputs: Tensor, now: float) -> None:
         """Inputs [k, …] of a session, to be computed. The moods of the frames they give are those of this moment."""
         if len(inputs) == 0:
             return
         assert session not in self._ready, "a session brings its next inputs when it has taken its frames"
-        if session.fresh:
-            session.arrived = now
+        self.due(session, now)
         session.inputs = inputs
         session.curve = session.moods.next(max(len(inputs) - session.cold, 0))
         self._ready.add(session)
