@@ -2,20 +2,24 @@
 
 import contextlib
 import logging
+import math
 import sys
 import time
 
 from demo.bare import ShownFace, shown_face
 from demo.client_thread import ClientThread, Shared
 from demo.devices import list_devices
+from demo.doctor.examination import diagnose
 from demo.export.live import TurnExporter
 from demo.interruption import Interrupted, Interruption, interruptible
 from demo.life import Life
 from demo.look import camera_pose
+from demo.overlay.meter import DEAD_SECONDS, Meter
 from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker, Speaker
 from demo.preflight import avatar_file, check
 from demo.recorder import Recorder
 from demo.renderer import Canvas, OffscreenCanvas, Renderer, WindowCanvas
+from demo.screen import Screen
 from demo.server import serve_in_foreground
 from demo.server_process import RemoteServer, ServerProcess
 from demo.settings import Settings, parse
@@ -40,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings, rest = parse(sys.argv[1:] if arguments is None else arguments)
         if rest.list_devices:
             print(list_devices())
+        elif rest.doctor:
+            return diagnose(settings, rest.json)
         elif settings.serve:
             serve_in_foreground(settings)
         else:
@@ -109,7 +115,9 @@ def _hold(
     stack.callback(server.give_up)  # if it still loads: the client thread waits for it
     client.start()
     interruption.check()
-    _render(stage, life, canvas, client, playback, interruption)
+    screen = Screen(stage, life, canvas, client, playback, _meter(settings))
+    while not client.over.is_set() and not screen.step():
+        interruption.check()
     return client
 
 
@@ -136,24 +144,8 @@ def _canvas(settings: Settings) -> Canvas:
     return WindowCanvas(settings.size, settings.size, fullscreen=settings.fullscreen)
 
 
-def _render(
-    stage: Stage, life: Life, canvas: Canvas, client: ClientThread, playback: Playback, interruption: Interruption
-) -> None:
-    """Draw until the session is over or the user closes the window."""
-    while not client.over.is_set():
-        status, now = client.status, playback.clock.now()
-        stage.captions, life.bearing = status.captions(now), status.bearing(now)
-        stage.step()
-        interruption.check()
-        if isinstance(canvas, WindowCanvas) and _wants_to_leave(canvas):
-            return
-
-
-def _wants_to_leave(window: WindowCanvas) -> bool:
-    """Obey the window's keys; whether the user wants to end."""
-    for key in window.poll():
-        if key == "F":
-            window.toggle_fullscreen()
-        elif key == "ESCAPE":
-            return True
-    return window.closed
+def _meter(settings: Settings) -> Meter | None:
+    """Shows the microphone's level; of recordings, that they are silent in between is no trouble."""
+    if settings.text or settings.say is not None or settings.speech:
+        return None
+    return Meter(dead_seconds=math.inf if settings.question else DEAD_SECONDS)

@@ -8,7 +8,7 @@ _QUIETEST, _LOUDEST = -60.0, -6.0  # dBFS of a block, where the first and the la
 _CLIPPING = -5.0  # dBFS of a block: speech that loud is cut off at the top
 _CLIPPED_SECONDS = 1.5  # that clipping stays to be seen
 _DEAD = -85.0  # dBFS: a room is never that quiet, an unplugged microphone is
-_DEAD_SECONDS = 2.0  # of it before it is said
+DEAD_SECONDS = 3.0  # of it before it is said
 _FALL = 40.0  # dB a second: bars rise at once and sink slowly
 
 
@@ -32,7 +32,9 @@ class Reading:
 class Meter:
     """Follows the level of a microphone."""
 
-    def __init__(self) -> None:
+    def __init__(self, dead_seconds: float = DEAD_SECONDS) -> None:
+        """After ``dead_seconds`` without any sound the microphone counts as dead."""
+        self._dead_seconds = dead_seconds
         self._shown = _QUIETEST
         self._before: float | None = None  # when it was read last
         self._alive: float | None = None  # when something was last heard, or listening began
@@ -62,5 +64,5 @@ class Meter:
     def _trouble(self, seconds: float) -> Trouble:
         if self._clipped is not None and seconds - self._clipped < _CLIPPED_SECONDS:
             return Trouble.LOUD
-        dead = self._alive is not None and seconds - self._alive >= _DEAD_SECONDS
+        dead = self._alive is not None and seconds - self._alive >= self._dead_seconds
         return Trouble.DEAD if dead else Trouble.NONE
