@@ -41,7 +41,10 @@ class FaceModel(Protocol):
         """Audio frames [k, A] → the latents [k, H·C] of the next frames."""
 
     def next_offsets(self, latents: Tensor, state: Any) -> Tensor:  # noqa: ANN401
-        """Latents [k, H·C] → the offsets [k, V, 3] of the next frames."""
+        """Latents [k, H·C] → the offsets [n, V, 3] of the frames they complete."""
+
+    def last_offsets(self, state: Any) -> Tensor:  # noqa: ANN401
+        """The sound is over: the offsets [n, V, 3] of the frames that awaited more."""
 
 
 class FaceStreamer:
@@ -101,8 +104,9 @@ class FaceStreamer:
         self._finished = True
         with torch.inference_mode():
             frames = self._animate(self._audio.finish())
+            rest = self._talker.last_offsets(self._state).cpu().numpy()
         assert self._frames == frame_count(self._samples, self.fps), "the audio encoder gave a wrong number of frames"
-        return frames
+        return np.concatenate([frames, rest])
 
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Feed ``chunks`` of any length in small pieces and finish; yields the frames as they come, [k, V, 3] each."""

@@ -180,3 +180,7 @@ class Talker(nn.Module):
         if len(latents) == 0:
             return latents.new_zeros(0, self.dims.motion.vertices, 3)
         return self.vqvae.decode_next(latents[None], state.decoder)[0]
+
+    def last_offsets(self, state: TalkerState) -> Tensor:
+        """The sound is over: nothing [0, V, 3], this decoder awaits nothing."""
+        return self.start.new_zeros(0, self.dims.motion.vertices, 3)

@@ -1,5 +1,6 @@
 """The published network in a stream: the live path at constant cost, and HuBERT through a window."""
 
+import copy
 import dataclasses
 import itertools
 import time
@@ -70,7 +71,7 @@ def stream(talker: ReleasedTalker, audio: torch.Tensor, seed: int = 3) -> tuple[
     state = talker.state(identity=1, seed=seed, sampling=TEXTBOOK)
     with torch.inference_mode():
         latents = talker.next_latents(audio, state)
-        return latents, talker.next_offsets(latents, state)
+        return latents, torch.cat([talker.next_offsets(latents, state), talker.last_offsets(state)])
 
 
 def live(talker: ReleasedTalker, audio: torch.Tensor, seed: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,12 +89,13 @@ class TestStream:
     """``next_latents`` and ``next_offsets``."""
 
     def test_is_the_live_path_as_long_as_it_forgets_nothing(self):
-        talker = released(window=11)
+        talker = released(window=11, block=0.0)
         audio = torch.randn(10, 12)
         for found, expected in zip(stream(talker, audio), live(talker, audio), strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
-    def test_later_only_what_is_older_is_missing(self, talker):
+    def test_later_only_what_is_older_is_missing(self):
+        talker = released(block=0.0)
         audio = torch.randn(14, 12)
         latents, offsets = stream(talker, audio)
         expected_latents, expected_offsets = live(talker, audio)
@@ -102,11 +104,25 @@ class TestStream:
         assert (latents[12:] - expected_latents[12:]).abs().max() > 1e-5
         assert (offsets[5:] - expected_offsets[5:]).abs().max() > 1e-5
 
-    def test_frames_show_the_last_of_the_newest_latents(self, talker):
+    @pytest.mark.parametrize(("seconds", "ends"), [(0.0, range(1, 31)), (0.1, [2, 3, *range(6, 31, 3)]), (0.2, [2, 6])])
+    def test_a_block_is_the_newest_of_its_window_decoded(self, seconds, ends):
+        talker = released(window=9, block=seconds)
         latents, offsets = stream(talker, torch.randn(30, 12))
-        with torch.no_grad():
-            last = talker.vqvae.decode(latents[None, 20:26])[0, -1]
-        torch.testing.assert_close(offsets[25].flatten(), last, rtol=0, atol=1e-5)
+        known = torch.cat([talker.start[None], latents])
+        for start, end in itertools.pairwise([0, *ends]):
+            with torch.no_grad():
+                together = talker.vqvae.decode(known[None, max(end + 1 - 9, 0) : end + 1])[0, start - end :]
+            torch.testing.assert_close(offsets[start:end].flatten(1), together, rtol=0, atol=1e-5)
+
+    def test_blocks_end_where_the_ear_gives_frames(self):
+        dims = dataclasses.replace(DIMS, window=30)
+        for fps in (30, 25):
+            blocks = dataclasses.replace(dims, fps=fps)
+            ends, features, hearing = [0], 0, Hearing()
+            for _ in range(4):
+                features = hearing.after(features)
+                ends.append(-(-(features - 1) * fps // 50))  # frames whose feature before and after are there
+            assert [blocks.block_at(start) for start in ends[:-1]] == [b - a for a, b in itertools.pairwise(ends)]
 
     def test_pieces_equal_the_whole(self, talker):
         pcm = speech(2.3)
@@ -127,6 +143,17 @@ class TestStream:
             other = np.concatenate(in_pieces(FaceStreamer(talker, sampling=TEXTBOOK, **options), pcm, []))
             assert np.abs(other - first).max() > 1e-4
 
+    def test_changed_weights_are_noticed(self):
+        talker = released()
+        audio = torch.randn(6, 12)
+        before = stream(talker, audio)[1]
+        with torch.no_grad():
+            talker.vqvae.out.bias += 1
+            talker.head.out.bias += 1
+        after, expected = stream(talker, audio)[1], stream(copy.deepcopy(talker), audio)[1]
+        assert (after - before).abs().min() > 0.1
+        torch.testing.assert_close(after, expected, rtol=0, atol=1e-6)
+
     def test_what_it_cannot_do_is_said(self, talker):
         with pytest.raises(IdentityError, match="0 to 2"):
             FaceStreamer(talker, identity=3)
@@ -145,7 +172,7 @@ class TestStream:
                 talker.next_offsets(talker.next_latents(part, state), state)
                 seconds.append(time.process_time() - start)
         assert min(seconds[3:]) < 2 * min(seconds[:3])
-        assert state.recent.shape[1] == 6 and state.predictor.caches[0].keys.shape[2] == 10
+        assert len(state.recent) == 6 and len(state.waiting) < 6 and state.predictor.caches[0].keys.shape[2] == 10
 
 
 class TestVqVae:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from streamingtalker.audio.interface import AudioEncoder
 from streamingtalker.config import ConfigError, frame_count
+from streamingtalker.running import Kept, Running
 from streamingtalker.streaming import SlidingBuffer, Stream
 
 STRIDE = 320  # samples from feature to feature
@@ -24,11 +25,19 @@ RATE = 50  # features a second
 
 @dataclass(frozen=True)
 class Hearing:
-    """A window of sound, in features of 20 ms: ``step`` new ones at a time, heard with so much before and after."""
+    """A window of sound, in features of 20 ms: ``step`` new ones at a time, heard with so much before and after.
+
+    The first time only ``first`` are new, so that half a second of sound is enough for a first frame.
+    """
 
     past: int = 50
     step: int = 20
     future: int = 20
+    first: int = 4
+
+    def after(self, end: int) -> int:
+        """Where the new features end, if the last ones ended at ``end``."""
+        return min(self.first, self.step) if end == 0 else (end // self.step + 1) * self.step
 
 
 class HubertEncoder(AudioEncoder):
@@ -53,6 +62,8 @@ class HubertEncoder(AudioEncoder):
 
         self.fps = fps
         self.hearing: Hearing | None = None
+        self.running = Running()
+        self._runners = Kept()
         self.hubert = HubertModel(HubertConfig(**hubert))
         size = self.hubert.config.hidden_size
         self.width = width or size
@@ -88,10 +99,14 @@ class HubertEncoder(AudioEncoder):
         """See the interface; with a ``hearing``, nearly ``forward``'s frames."""
         return WholeUtterance(self) if self.hearing is None else SlidingWindow(self, self.hearing)
 
-    def to_features(self, pcm: np.ndarray) -> Tensor:
-        """Normalised PCM [n] → HuBERT's features [m, A], on the network's device."""
-        weight = next(self.hubert.parameters())
-        return self.encode(torch.from_numpy(pcm).to(weight)[None])[0]
+    def runner(self) -> "HubertEncoder":
+        """A twin that gives the same and only runs."""
+        return self._runners.get(self, self.running, self._runner)
+
+    def _runner(self) -> "HubertEncoder":
+        twin = self.running.twin(self)
+        twin.hubert = self.running.compile(twin.hubert)
+        return twin
 
     def nothing(self) -> Tensor:
         """No frames, [0, A]."""
@@ -102,7 +117,7 @@ class WholeUtterance:
     """Collects the sound and encodes it at the end."""
 
     def __init__(self, encoder: HubertEncoder) -> None:
-        self._encoder = encoder
+        self._encoder = encoder.runner()
         self.reset()
 
     def reset(self) -> None:
@@ -133,7 +148,7 @@ class SlidingWindow:
     """
 
     def __init__(self, encoder: HubertEncoder, hearing: Hearing) -> None:
-        self._encoder = encoder
+        self._encoder = encoder.runner()
         self._hearing = hearing
         self.reset()
 
@@ -148,8 +163,9 @@ class SlidingWindow:
     def feed(self, pcm: np.ndarray) -> Tensor:
         """See Stream."""
         self._sound.append(np.asarray(pcm, np.float32))
-        while self._end_of_features + self._hearing.step + self._hearing.future <= _features_in(self._sound.end):
-            self._encode(self._end_of_features + self._hearing.step, _features_in(self._sound.end))
+        total = _features_in(self._sound.end)
+        while (end := self._hearing.after(self._end_of_features)) + self._hearing.future <= total:
+            self._encode(end, total)
         return self._give(lambda feature: feature < self._end_of_features - 1)
 
     def finish(self) -> Tensor:
@@ -158,7 +174,7 @@ class SlidingWindow:
             return self._encoder.nothing()
         total = max(_features_in(self._sound.end), 1)
         while self._end_of_features < total:
-            self._encode(min(self._end_of_features + self._hearing.step, total), total)
+            self._encode(min(self._hearing.after(self._end_of_features), total), total)
         frames = frame_count(self._sound.end, self._encoder.fps)
         return self._give(lambda _: self._frames < frames)
 
@@ -172,7 +188,8 @@ class SlidingWindow:
         until = min(STRIDE * (last - 1) + FIELD, self._sound.end)
         self._level.hear(self._sound.take(self._level.heard, until))
         heard = self._level.normalise(self._sound.take(STRIDE * begin, until))
-        fresh = self._encoder.to_features(heard)[self._end_of_features - begin : end - begin]
+        features = self._encoder.encode(torch.from_numpy(heard).to(self._features)[None])[0]
+        fresh = features[self._end_of_features - begin : end - begin]
         self._features = torch.cat([self._features, fresh])
         self._sound.forget(min(STRIDE * max(end - self._hearing.past, 0), self._level.heard))
 

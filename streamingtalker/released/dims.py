@@ -9,6 +9,7 @@ from streamingtalker.config import HeadDims, MotionDims, Sampling, build
 PUBLISHED = Sampling(
     steps=50, rule="released", spacing="leading", guidance=1.0, temperature=1.0, noise_memory=0.0
 )  # how the published code draws
+FIRST = 2  # frames in a stream's first block: what half a second of sound is enough for
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,13 @@ class ReleasedDims:
     head: HeadDims = field(default_factory=lambda: HeadDims(kind="linear"))
     hubert: dict[str, Any] = field(default_factory=dict)  # transformers.HubertConfig; empty: no audio encoder
     sampling: Sampling = PUBLISHED
-    window: int = 30  # frames a stream decodes together to give out the last one
+    window: int = 30  # latents a stream decodes together
+    block: float = 0.4  # seconds of them that are new, so much as HuBERT hears at once; 0: a frame
+
+    def block_at(self, frame: int) -> int:
+        """Frames in the block that begins with ``frame``. Blocks end every ``block`` seconds, the first is short."""
+        size = min(max(round(self.block * self.fps), 1), self.window)
+        return min(FIRST, size) if frame == 0 else size - frame % size
 
     def to_json(self) -> dict[str, Any]:
         """A JSON document that ``from_json`` reads back."""

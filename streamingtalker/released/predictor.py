@@ -6,7 +6,6 @@ the oldest tokens asks nothing of the others.
 """
 
 import math
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -24,22 +23,13 @@ def sinusoids(period: int, width: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
 
 
-@dataclass(frozen=True)
-class Bias:
-    """ALiBi in whole periods: −slope · ⌊age / p⌋ for each head."""
-
-    slopes: Tensor  # [heads]
-    period: int
-
-    def of(self, age: Tensor) -> Tensor:
-        """Ages [...] in tokens → [heads, ...], −∞ for tokens that are still to come."""
-        steps = torch.div(age, self.period, rounding_mode="floor")
-        slopes = self.slopes.view(-1, *[1] * age.dim())
-        return (-slopes * steps).masked_fill(age < 0, -math.inf)
-
-
 class PeriodicAttention(nn.Module):
-    """Causal self-attention; in a stream over the last ``history`` tokens, held in a ring."""
+    """Causal self-attention with ALiBi in whole periods, −slope · ⌊age / p⌋ for each head.
+
+    In a stream it goes over the last ``history`` tokens, held in a ring.
+    """
+
+    ring_bias: Tensor
 
     def __init__(self, dims: ReleasedPredictor) -> None:
         super().__init__()
@@ -48,26 +38,37 @@ class PeriodicAttention(nn.Module):
         self.period = dims.period
         self.qkv = nn.Linear(dims.width, 3 * dims.width)
         self.out = nn.Linear(dims.width, dims.width)
+        slots = torch.arange(dims.history)
+        ages = (slots[:, None] - slots) % dims.history
+        full = self._bias(ages)
+        filling = full.masked_fill(slots > slots[:, None], -math.inf)
+        rings = torch.cat([full, filling], dim=1).transpose(0, 1)[:, :, None]  # as in layers.BandedAttention
+        self.register_buffer("ring_bias", rings.contiguous(), persistent=False)  # [2 · slot, heads, 1, h]
 
-    def state(self) -> KeyValueCache:
-        """Buffers for a stream."""
-        weight = self.out.weight
-        shape = (1, self.heads, self.history, weight.shape[0] // self.heads)
-        return KeyValueCache(weight.new_zeros(shape), weight.new_zeros(shape))
+    def state(self, batch: int = 1) -> KeyValueCache:
+        """Buffers for ``batch`` streams."""
+        shape = (batch, self.heads, self.history, self.out.weight.shape[0] // self.heads)
+        return KeyValueCache(self.ring_bias.new_zeros(shape), self.ring_bias.new_zeros(shape))
 
     def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """[B, T, W] → [B, T, W]; with a cache, the next token (B = T = 1)."""
+        """[B, T, W] → [B, T, W]; with a cache, the next token of each row (T = 1)."""
         batch, tokens, width = x.shape
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        time = torch.arange(tokens, device=x.device)
-        age = time[:, None] - time
-        if cache is not None:
-            assert batch == tokens == 1, "a stream goes token by token"
+        if cache is None:
+            time = torch.arange(tokens, device=x.device)
+            bias = self._bias(time[:, None] - time)
+        else:
+            assert tokens == 1, "a stream goes token by token"
             k, v, slot = cache.append(k, v)
-            age = (slot - torch.arange(k.shape[2], device=x.device)[None]) % self.history
-        bias = Bias(alibi_slopes(self.heads).to(x), self.period).of(age)
+            bias = self.ring_bias[slot][..., : k.shape[2]]
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         return self.out(y.transpose(1, 2).reshape(batch, tokens, width))
+
+    def _bias(self, age: Tensor) -> Tensor:
+        """Ages [n, m] in tokens → [heads, n, m], −∞ for tokens that are still to come."""
+        periods = torch.div(age, self.period, rounding_mode="floor")
+        slopes = alibi_slopes(self.heads).to(age.device)[:, None, None]
+        return (-slopes * periods).masked_fill(age < 0, -math.inf)
 
 
 class PostNormLayer(nn.Module):
@@ -85,10 +86,10 @@ class PostNormLayer(nn.Module):
         )
         self.feedforward_norm = nn.LayerNorm(dims.width)
 
-    def forward(self, tokens: Tensor, audio: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Tokens and their audio frames [B, T, W] → tokens [B, T, W]."""
+    def forward(self, tokens: Tensor, heard: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Tokens [B, T, W] and what ``self.audio`` made of their audio frames → tokens [B, T, W]."""
         tokens = self.attention_norm(tokens + self.attention(tokens, cache))
-        tokens = self.audio_norm(tokens + self.audio(audio))
+        tokens = self.audio_norm(tokens + heard)
         return self.feedforward_norm(tokens + self.feedforward(tokens))
 
 
@@ -108,20 +109,34 @@ class ReleasedConditionPredictor(nn.Module):
         self.register_buffer("positions", sinusoids(dims.period, dims.width))
         self.layers = nn.ModuleList(PostNormLayer(dims) for _ in range(dims.layers))
 
-    def state(self) -> PredictorState:
-        """Buffers for a stream."""
-        return PredictorState([cast(PostNormLayer, layer).attention.state() for layer in self.layers])
+    def state(self, batch: int = 1) -> PredictorState:
+        """Buffers for ``batch`` streams."""
+        return PredictorState([cast(PostNormLayer, layer).attention.state(batch) for layer in self.layers])
 
-    def forward(
-        self, latents: Tensor, audio: Tensor, identity: Tensor, position: int = 0, state: PredictorState | None = None
+    def forward(self, latents: Tensor, audio: Tensor, identity: Tensor) -> Tensor:
+        """Conditions [B, T, W] of T tokens. Latents [B, T, H·C], audio features [B, T, D], identity one-hot [B, K]."""
+        return self.follow(latents, self.hear(audio), self.style(identity)[:, None])
+
+    def hear(self, audio: Tensor) -> list[Tensor]:
+        """Audio features [B, T, D] → what each layer's cross-attention adds, [B, T, W] each. Needs no history."""
+        frames = self.audio(audio)
+        return [cast(PostNormLayer, layer).audio(frames) for layer in self.layers]
+
+    def follow(
+        self,
+        latents: Tensor,
+        heard: list[Tensor],
+        style: Tensor,
+        position: int | Tensor = 0,
+        state: PredictorState | None = None,
     ) -> Tensor:
-        """Conditions [B, T, W] of T tokens counted from ``position``; with a ``state``, of the next one (B = T = 1).
+        """Conditions [B, T, W] of T tokens counted from ``position``; with a ``state``, of the next one (T = 1).
 
-        latents [B, T, H·C], audio features [B, T, D], identity one-hot [B, K].
+        Latents [B, T, H·C], ``heard`` from ``hear``, embedded style [B, 1, W]. Streams that are side by side in a batch
+        have a ``position`` [B, 1] each.
         """
-        places = torch.arange(position, position + latents.shape[1], device=latents.device) % len(self.positions)
-        tokens = self.latent(latents) + self.style(identity)[:, None] + self.positions[places]
-        heard = self.audio(audio)
+        places = (position + torch.arange(latents.shape[1], device=latents.device)) % len(self.positions)
+        tokens = self.latent(latents) + style + self.positions[places]
         for i, layer in enumerate(self.layers):
-            tokens = layer(tokens, heard, state.caches[i] if state else None)
+            tokens = layer(tokens, heard[i], state.caches[i] if state else None)
         return tokens

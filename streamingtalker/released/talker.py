@@ -1,7 +1,5 @@
 """The published talker, joined: its three ways of sampling, number for number, and a stream of constant cost."""
 
-import itertools
-import math
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -13,49 +11,17 @@ from streamingtalker.audio.interface import AudioEncoder
 from streamingtalker.config import Sampling
 from streamingtalker.diffusion import LinearHead, LoopSampler, Sampler, SamplingError, check
 from streamingtalker.errors import UserError
-from streamingtalker.predictor import PredictorState
 from streamingtalker.released.dims import ReleasedDims
 from streamingtalker.released.predictor import ReleasedConditionPredictor
+from streamingtalker.released.stream import Network, ReleasedState
 from streamingtalker.released.vqvae import ReleasedVqVae
+from streamingtalker.running import Kept, Running
 from streamingtalker.talker import IdentityError
 from streamingtalker.topology import Topology
-
-TOGETHER = 16  # windows decoded at once: the weights are read once for all of them
 
 
 class SpeechlessError(UserError):
     """A talker without an audio encoder is to hear sound."""
-
-
-@dataclass
-class ReleasedState:
-    """What one stream of frames remembers."""
-
-    predictor: PredictorState
-    identity: Tensor  # one-hot [1, K]
-    position: int  # tokens so far
-    latent: Tensor  # [1, H·C] of the newest frame
-    recent: Tensor  # [1, n, H·C] the newest decoded latents, at most a window
-    random: torch.Generator
-    noise: Tensor | None  # [1, H·C] of the newest frame, unit variance
-    sampling: Sampling
-    sampler: Sampler
-
-    def reset(self, still: Tensor, seed: int) -> None:
-        """As before the first frame."""
-        self.predictor.reset()
-        self.position = 0
-        self.latent = still[None]
-        self.recent = still[None, None]
-        self.random.manual_seed(seed)
-        self.noise = None
-
-    def draw(self) -> Tensor:
-        """The next frame's noise [1, H·C]."""
-        fresh = torch.randn(1, self.latent.shape[1], generator=self.random).to(self.latent)
-        memory = self.sampling.noise_memory
-        self.noise = fresh if self.noise is None else memory * self.noise + math.sqrt(1 - memory**2) * fresh
-        return self.noise * self.sampling.temperature
 
 
 class ReleasedTalker(nn.Module):
@@ -66,9 +32,13 @@ class ReleasedTalker(nn.Module):
     * ``sample_fixed`` with ``history`` = h: the published evaluation.
     * ``sample_fixed`` with ``history`` = 0: the same, looking back on everything.
     * ``sample_live`` and ``decode_live``: the published live path. Its cost grows with time.
-    * ``state``, ``next_latents`` and ``next_offsets``, which ``FaceStreamer`` drives: the live path at constant cost.
-      Equal to it for the first h frames' latents and, of these, for the first ``window`` − 1 frames' vertices. Later
-      the predictor's layers look back on h tokens each instead of all, and the decoder hears of ``window`` latents.
+    * ``state``, ``next_latents``, ``next_offsets`` and ``last_offsets``, which ``FaceStreamer`` drives: the live path
+      at constant cost. The first h latents are those of ``sample_live``; later the predictor's layers look back on h
+      tokens each instead of all. Frames are decoded in blocks (``dims.blocks``), not one by one: those of a block that
+      ends with latent e are the newest of ``vqvae.decode`` over the ``window`` latents before e. With a ``block`` of 0
+      seconds each frame is a block, and the first ``window`` − 1 frames are those of ``decode_live``.
+
+    All of it is exact but for rounding (1e-5 of the largest number) as long as it runs in float32.
     """
 
     start: Tensor
@@ -82,7 +52,8 @@ class ReleasedTalker(nn.Module):
         self.predictor = ReleasedConditionPredictor(dims.predictor, self.head.latent, dims.styles)
         self.register_buffer("start", torch.zeros(dims.motion.latent))  # the latent before frame 0
         self.hearing = HubertEncoder(dims.hubert, dims.fps) if dims.hubert else None
-        self._samplers: dict[Sampling, Sampler] = {}
+        self._running = Running()
+        self._samplers, self._networks = Kept(), Kept()
 
     @property
     def audio(self) -> AudioEncoder:
@@ -112,15 +83,15 @@ class ReleasedTalker(nn.Module):
         sampling = replace(self.dims.sampling, rule=rule)
         return self._collapsed(sampling) if collapsed else LoopSampler(self.head, sampling)
 
-    def forget_samplers(self) -> None:
-        """The head's weights have changed: what it was collapsed to holds no more."""
-        self._samplers.clear()
+    def run_as(self, running: Running) -> None:
+        """How streams that begin from now on are computed, HuBERT included."""
+        self._running = running
+        if self.hearing is not None:
+            self.hearing.running = running
 
     def _collapsed(self, sampling: Sampling) -> Sampler:
         """Made once for each way of sampling: at the published size it takes seconds."""
-        if sampling not in self._samplers:
-            self._samplers[sampling] = self.head.sampler(sampling).to(self.start.device)
-        return self._samplers[sampling]
+        return self._samplers.get(self.head, sampling, lambda: self.head.sampler(sampling).to(self.start.device))
 
     @torch.no_grad()
     def sample_fixed(
@@ -181,43 +152,38 @@ class ReleasedTalker(nn.Module):
         if sampling.guidance != 1:
             raise SamplingError("The published network was trained without guidance; choose a guidance of 1.")
         state = ReleasedState(
+            network=self._networks.get(self, (self._running, sampling), lambda: self._network(sampling)),
             predictor=self.predictor.state(),
-            identity=self.identity(identity),
-            position=0,
-            latent=self.start[None],
-            recent=self.start[None, None],
+            style=self.predictor.style(self.identity(identity))[:, None],
             random=torch.Generator(),
-            noise=None,
             sampling=sampling,
-            sampler=self._collapsed(sampling),
         )
         state.reset(self.start, seed)
         return state
 
+    def _network(self, sampling: Sampling) -> Network:
+        return Network.of(self.predictor, self._collapsed(sampling), self.vqvae, self._running)
+
     def next_latents(self, audio: Tensor, state: ReleasedState, moods: Tensor | None = None) -> Tensor:
         """Draw the latents [k, H·C] of the frames that ``audio`` [k, D] belongs to. ``moods`` are not known here."""
-        latents = []
-        for frame in audio:
-            conditions = self.predictor(
-                state.latent[None], frame[None, None], state.identity, state.position, state.predictor
-            )
-            state.latent = self._draw(state.sampler, state.draw()[None], conditions)[0]
-            state.position += 1
-            latents.append(state.latent)
-        return torch.cat([audio.new_zeros(0, self.dims.motion.latent), *latents])
+        return state.draw(audio)
 
     def next_offsets(self, latents: Tensor, state: ReleasedState) -> Tensor:
-        """The next latents [k, H·C] → their offsets [k, V, 3], each the last of its window decoded."""
-        before, window = state.recent.shape[1], self.dims.window
-        known = torch.cat([state.recent[0], latents])
-        state.recent = known[None, -window:]
-        pasts = [known[max(end - window, 0) : end] for end in range(before + 1, len(known) + 1)]
-        frames = [latents.new_zeros(0, 3 * self.dims.motion.vertices)]
-        for _, alike in itertools.groupby(pasts, len):
-            group = list(alike)
-            parts = [group[start : start + TOGETHER] for start in range(0, len(group), TOGETHER)]
-            frames += [self.vqvae.decode_last(torch.stack(part)) for part in parts]
-        return torch.cat(frames).unflatten(1, (-1, 3))
+        """The next latents [k, H·C] → the offsets [n, V, 3] of the blocks they complete."""
+        state.waiting = torch.cat([state.waiting, latents])
+        blocks = []
+        while len(state.waiting) >= (frames := self.dims.block_at(state.decoded)):
+            blocks.append(state.decode(frames, self.dims.window))
+        return self._offsets(blocks)
+
+    def last_offsets(self, state: ReleasedState) -> Tensor:
+        """The sound is over: the offsets [n, V, 3] of the block that was begun."""
+        frames = len(state.waiting)
+        return self._offsets([state.decode(frames, self.dims.window)] if frames else [])
+
+    def _offsets(self, blocks: list[Tensor]) -> Tensor:
+        nothing = self.start.new_zeros(0, 3 * self.dims.motion.vertices)
+        return torch.cat([nothing, *blocks]).unflatten(1, (-1, 3))
 
     def _draw(self, sampler: Sampler, noise: Tensor, conditions: Tensor) -> Tensor:
         return cast(Tensor, sampler(noise, conditions[None], conditions.new_ones(1, 1)))

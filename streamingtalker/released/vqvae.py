@@ -27,13 +27,16 @@ class FullAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[B, T, W] → [B, T, W]; nobody looks at the frames outside the ``mask`` [B, T]."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, newest: int = 0) -> Tensor:
+        """[B, T, W] → [B, T, W]; nobody looks at the frames outside the ``mask`` [B, T].
+
+        ``newest``: where only so many frames at the end are wanted; gives these.
+        """
         batch, frames, width = x.shape
         q, k, v = self.qkv(x).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         seen = None if mask is None else mask[:, None, None, :] > 0
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=self.scale)
-        return self.out(y.transpose(1, 2).reshape(batch, frames, width))
+        y = F.scaled_dot_product_attention(q[:, :, -newest:], k, v, attn_mask=seen, scale=self.scale)
+        return self.out(y.transpose(1, 2).reshape(batch, -1, width))
 
 
 class Block(nn.Module):
@@ -46,9 +49,9 @@ class Block(nn.Module):
         self.feedforward_norm = nn.LayerNorm(dims.width)
         self.feedforward = FeedForward(dims.width, dims.feedforward)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[B, T, W] → [B, T, W]."""
-        x = x + self.attention(self.attention_norm(x), mask)
+    def forward(self, x: Tensor, mask: Tensor | None = None, newest: int = 0) -> Tensor:
+        """[B, T, W] → [B, T, W], or of the ``newest`` frames alone."""
+        x = x[:, -newest:] + self.attention(self.attention_norm(x), mask, newest)
         return x + self.feedforward(self.feedforward_norm(x))
 
 
@@ -69,14 +72,17 @@ class MotionTransformer(nn.Module):
         self.register_buffer("position", torch.tensor([0.0, 1.0]).repeat(dims.width // 2))
         self.blocks = nn.ModuleList(Block(dims) for _ in range(dims.layers))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[B, T, W] → [B, T, W]. With a ``mask`` [B, T], 1 until each sequence's end, as if there were nothing else."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, newest: int = 0) -> Tensor:
+        """[B, T, W] → [B, T, W]. With a ``mask`` [B, T], 1 until each sequence's end, as if there were nothing else.
+
+        ``newest``: give only so many frames at the end, without the last block's work for the others.
+        """
         x = x if mask is None else _hold_last(x, mask)
         x = F.leaky_relu(self.conv(x.transpose(1, 2)), self.slope)
         x = self.mix(_normalise(x, mask).transpose(1, 2)) + self.position
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, mask)
-        return x
+        return cast(Tensor, self.blocks[-1](x, mask, newest))
 
 
 def _hold_last(x: Tensor, mask: Tensor) -> Tensor:
@@ -131,10 +137,6 @@ class ReleasedVqVae(nn.Module):
     def decode(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:
         """Latents [B, T, H·C] → offsets [B, T, 3V] from the template (eq. 6)."""
         return self.out(self.decoder(self.from_latent(latents), mask))
-
-    def decode_last(self, latents: Tensor) -> Tensor:
-        """The last frame of ``decode``: latents [B, T, H·C] → offsets [B, 3V]."""
-        return self.out(self.decoder(self.from_latent(latents))[:, -1])
 
     def still(self) -> Tensor:
         """The latent [H·C] of a face at rest: of the first of two still frames."""

@@ -102,7 +102,6 @@ class PublishedRun:
         torch.manual_seed(self.options.seed)
         self._begin_hubert(talker)
         self._fit("talker", talker, talker, StageTwo(talker, self.history), bar)
-        talker.forget_samplers()
         self._save("talker", talker)
 
     @property
@@ -192,7 +191,6 @@ class TakeExaminer:
 
     def examine(self) -> dict[str, float]:
         """See Examiner: means over sequences."""
-        self.talker.forget_samplers()
         rows = [self._figures(load_take(self.bed, target)) for target in self.targets]
         return {name: float(np.mean([row[name] for row in rows])) for name in ("lve", "mod")}
 
