@@ -8,10 +8,8 @@ pyrender keeps scene, camera, lights and draw calls; the shaders are ours (``dem
 processors that draw without a graphics card.
 """
 
-import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from demo.canvas import Canvas, DisplayError, OffscreenCanvas, WindowCanvas
 from demo.look import Batch, Look, batches, camera_pose, field_of_view, light_pose
 from demo.opengl import Painter, Patches, Target, shader_source
 from demo.overlay import Patch
+from demo.quality import HIGH, LOW, LOWEST, MEDIUM, Quality
 
 __all__ = [
     "HIGH",
@@ -34,32 +33,12 @@ __all__ = [
     "WindowCanvas",
 ]
 
-log = logging.getLogger(__name__)
-
 _LIGHTS = (  # direction to the light (right, up, front), linear colour, intensity
     ((-0.55, 0.55, 0.75), (1.0, 0.95, 0.88), 0.62),  # key
     ((0.80, 0.10, 0.60), (0.85, 0.92, 1.0), 0.22),  # fill
     ((0.45, 0.55, -0.75), (0.9, 0.95, 1.0), 0.55),  # rim
 )
 _SKY = (0.20, 0.21, 0.23)  # linear colour of the light from everywhere
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What a picture may cost."""
-
-    name: str
-    samples: int  # of multisampling; 0: none
-    most_pixels: int  # of the scene; a larger picture is drawn smaller and magnified
-    per_pixel: bool = False  # light every pixel, not only every vertex
-    soften: bool = False  # blur staircases along their edges instead of multisampling
-
-
-LOWEST = Quality("lowest", 0, 150_000)
-LOW = Quality("low", 0, 450_000)
-MEDIUM = Quality("medium", 0, 450_000, soften=True)
-HIGH = Quality("high", 4, 4_000_000, per_pixel=True)
-QUALITIES = (LOWEST, LOW, MEDIUM, HIGH)  # by what they cost
 
 
 class Renderer:
@@ -85,15 +64,6 @@ class Renderer:
     def software(self) -> bool:
         """Whether the processor draws, for want of a graphics card."""
         return any(name in self.device.lower() for name in ("llvmpipe", "softpipe", "swrast", "swiftshader"))
-
-    def cheapen(self) -> bool:
-        """Go down one level of quality; False where there is no lower one."""
-        level = QUALITIES.index(self.quality) if self.quality in QUALITIES else 0
-        if level == 0:
-            return False
-        self.quality = QUALITIES[level - 1]
-        log.info("Pictures take too long to draw; going on with %s quality.", self.quality.name)
-        return True
 
     def draw(self, vertices: np.ndarray, patches: Sequence[Patch] = ()) -> None:
         """Draw the face with ``vertices`` float32 [V, 3] in metres, and ``patches`` over it; returns when done."""

@@ -16,13 +16,14 @@ from demo.clock import PlaybackClock, PlaybackTime
 from demo.frame_queue import FrameQueue
 from demo.life import Life
 from demo.overlay import Captions, Overlay
+from demo.quality import Governor
 from demo.recorder import Recorder
 from demo.renderer import Renderer
 
 _RISE_SECONDS = 0.08  # from rest into speech
 _REST_SECONDS = 0.10  # from speech to rest
 _TOO_LATE = 0.040  # seconds: such a picture does more harm than the one before it standing still
-_OVERTAXED = 90  # pictures in a row that took longer than there is time for one: then quality goes down
+_LITTLE_FACE = 0.25  # seconds of face ahead of the sound: who makes it needs the processor more than pictures do
 _DROPS_IN_A_ROW = 12  # then one is shown whatever its time: a frozen picture is worse still
 
 
@@ -103,6 +104,7 @@ class Stage:
         self._recorder = recorder
         self._monotonic = monotonic
         self._sleep = sleep
+        self._governor = Governor(self._step, renderer.quality)
         self._overlay = Overlay()
         self._template = life.template
         self._drawing: deque[float] = deque([0.02], maxlen=12)  # seconds the last pictures took to draw
@@ -112,7 +114,6 @@ class Stage:
         self._turn = -1
         self._last_due = -np.inf
         self._drops = 0
-        self._overtaxed = 0
 
     def step(self) -> Shown:
         """Draw and show one picture, at its moment. Call it again and again."""
@@ -126,8 +127,10 @@ class Stage:
         self._wait_until(moment - lead)
         started = self._monotonic()
         self._draw(due, moment)
-        self._note_drawing(self._monotonic() - started)
-        return self._show(due, moment)
+        self._drawing.append(self._monotonic() - started)
+        shown = self._show(due, moment)
+        self._govern(due, self._drawing[-1] + self._film(shown))
+        return shown
 
     def _next_moment(self, time_now: PlaybackTime, now: float, lead: float) -> tuple[float | None, float]:
         """The next point of the grid that can be met: in seconds of the turn, and in monotonic seconds."""
@@ -153,14 +156,6 @@ class Stage:
         width, height = self._renderer.canvas.size
         self._renderer.draw(posed, self._overlay.patches(self.captions, width, height))
 
-    def _note_drawing(self, took: float) -> None:
-        """Remember for the next moments; where it is too much all the time, have cheaper pictures."""
-        self._drawing.append(took)
-        self._overtaxed = self._overtaxed + 1 if took > self._step else 0
-        if self._overtaxed >= _OVERTAXED:
-            self._overtaxed = 0
-            self._renderer.cheapen()
-
     def _ease(self, offsets: np.ndarray | None, passed: float) -> None:
         """Follow speech where there is some, go to rest from the last pose where there is none."""
         if offsets is not None:
@@ -181,9 +176,21 @@ class Stage:
         presented = self._clock.now()
         if due is not None and presented.seconds is not None and presented.running and presented.turn == self._turn:
             self.meter.add(due, presented.seconds)
-        if self._recorder is not None:
-            self._recorder.video(self._renderer.read_pixels(), self._clock.session())
         return Shown(self._turn, due, presented.seconds, False)
+
+    def _film(self, shown: Shown) -> float:
+        """Hand what was shown to the recorder; gives the seconds that took."""
+        if self._recorder is None or shown.dropped:
+            return 0.0
+        at = self._clock.session()
+        started = self._monotonic()
+        self._recorder.video(self._renderer.read_pixels(), at)
+        return self._monotonic() - started
+
+    def _govern(self, due: float | None, work: float) -> None:
+        """Have the next picture drawn as well as there is time for."""
+        short = due is not None and self._frames.waiting() < _LITTLE_FACE * self._fps
+        self._renderer.quality = self._governor.drawn(self._monotonic(), work, short)
 
     def _is_too_late(self, moment: float) -> bool:
         late = self._monotonic() - moment > _TOO_LATE and self._drops < _DROPS_IN_A_ROW

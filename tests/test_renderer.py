@@ -162,15 +162,6 @@ def test_colours_are_linearised():
     np.testing.assert_allclose(values[1, 0], 10 / 255 / 12.92, atol=1e-6)
 
 
-def test_quality_goes_down_step_by_step(renderer):
-    renderer.quality = HIGH
-    seen = []
-    while renderer.cheapen():
-        seen.append(renderer.quality.name)
-    assert seen == ["medium", "low", "lowest"]
-    renderer.quality = LOW
-
-
 def test_a_window_in_an_off_screen_process_is_refused(renderer):
     with pytest.raises(DisplayError, match="either in windows or off-screen"):
         WindowCanvas(64, 64)
