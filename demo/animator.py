@@ -10,7 +10,7 @@ from streamingtalker.mood import Mood
 
 
 class Streamer(Protocol):
-    """What the animator needs of the face model; ``streamingtalker.streamer.FaceStreamer`` is the one."""
+    """What the animator needs of the face model: a ``FaceStreamer`` of its own, or a ``FarmStream`` among others."""
 
     @property
     def fps(self) -> float:
@@ -36,6 +36,10 @@ class Streamer(Protocol):
 
     def set_mood(self, mood: Mood) -> None:
         """Turn to ``mood``, within half a second from the next frame on."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held; from any thread. Whoever is waiting for frames gets an error."""
         ...
 
 
@@ -76,6 +80,10 @@ class Animator:
                 self._streamer.reset()
         self._heard = True
         return self._numbered(self._streamer.feed(self._resampler.feed(pcm)))
+
+    def close(self) -> None:
+        """The conversation is over; from any thread, whatever is being computed."""
+        self._streamer.close()
 
     def _turn_to(self, mood: Mood) -> None:
         self._mood = mood

@@ -186,8 +186,9 @@ class Conversation:
                 log.debug("ignored: %s", type(message).__name__)
 
     async def close(self) -> None:
-        """End the running turn and give back the thread."""
+        """End the running turn and give back the thread and the face."""
         await self._stop()
+        self._animator.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _begin(self, number: int, run: RunTurn, tentative: bool = False) -> None:

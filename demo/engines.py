@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,13 +20,21 @@ from demo.speech_text import speakable
 from demo.voices import Notify, Voice, open_voice
 from streamingtalker.mood import Mood
 
+if TYPE_CHECKING:
+    from streamingtalker.sessions.farm import FrameFarm
+    from streamingtalker.talker import Talker
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+def _nothing() -> None:
+    """Nothing is to be done."""
+
+
 @dataclass(frozen=True)
 class Face:
-    """The face model. Every conversation makes a streamer of its own."""
+    """The face model. Every conversation makes a streamer of its own and closes it."""
 
     avatar: str
     fps: float
@@ -36,6 +44,7 @@ class Face:
     new_streamer: Callable[[], Streamer]
     mesh: str = ""  # Topology.mesh
     moods: tuple[str, ...] = ()  # that it has learnt to show
+    close: Callable[[], None] = _nothing  # once no conversation needs it any more
 
 
 @dataclass(frozen=True)
@@ -85,28 +94,46 @@ async def _load_llm(settings: Settings, persona: Persona, notify: Notify) -> Lan
 
 
 def load_face(settings: Settings) -> Face:
-    """The face model in ``settings.talker``, warmed up. Raises CheckpointError."""
+    """The face model in ``settings.talker``, warmed up, for so many conversations as may be. Raises CheckpointError."""
     import torch
 
     from streamingtalker.checkpoint import load_talker
     from streamingtalker.streamer import FaceStreamer
+    from streamingtalker.talker import Talker
 
     torch.set_num_threads(settings.threads)
     device = best_device() if settings.device == "auto" else settings.device
     talker = load_talker(settings.talker, device)
     talker.audio.hear_live()
-    streamer = FaceStreamer(talker, seed=settings.seed)
-    streamer.feed(np.zeros(8_000, np.float32))
+    farm = open_farm(talker, settings.max_sessions) if isinstance(talker, Talker) else None
+    new_streamer = functools.partial(
+        farm.stream if farm else functools.partial(FaceStreamer, talker), seed=settings.seed
+    )
+    streamer = new_streamer()
+    streamer.feed(np.zeros(16_000, np.float32))
+    streamer.close()
     return Face(
         avatar=talker.topology.name,
         fps=streamer.fps,
         vertices=streamer.vertex_count,
         talker=settings.talker.stem,
         device=device,
-        new_streamer=lambda: FaceStreamer(talker, seed=settings.seed),
+        new_streamer=new_streamer,
         mesh=talker.topology.mesh,
         moods=tuple(talker.dims.moods),
+        close=farm.close if farm else _nothing,
     )
+
+
+def open_farm(talker: "Talker", sessions: int) -> "FrameFarm":
+    """What computes the frames of so many conversations side by side; its recognisers leave a processor to the rest."""
+    from streamingtalker.sessions.farm import FrameFarm
+    from streamingtalker.sessions.rows import TalkerRows
+
+    rows = TalkerRows(talker, sessions)
+    listeners = min(sessions, max((os.cpu_count() or 1) - 1, 1))
+    recognisers = [rows.open_recogniser() for _ in range(listeners)]
+    return FrameFarm(rows, [each for each in recognisers if each is not None])
 
 
 def best_device() -> str:

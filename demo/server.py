@@ -6,7 +6,7 @@ import errno
 import logging
 import signal
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -28,7 +28,8 @@ SERVE_PORT = 8765  # with --serve and no --port
 HELLO_SECONDS = 10.0
 CLOSE_SECONDS = 1.0  # for a client to say goodbye
 PONG_SECONDS = 60.0  # a picture that stalls, moved or minimised, keeps its client from answering pings for a while
-PROTOCOL_ERROR = 1002  # WebSocket close code
+PROTOCOL_ERROR = 1002  # WebSocket close codes
+TRY_AGAIN_LATER = 1013
 NOTICES_KEPT = 20
 
 LoadEngines = Callable[[Settings, Notify], Awaitable[Engines]]
@@ -36,6 +37,10 @@ LoadEngines = Callable[[Settings, Notify], Awaitable[Engines]]
 
 class ServerError(UserError):
     """The server cannot listen."""
+
+
+class FullError(UserError):
+    """The server holds as many conversations as it may."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,14 @@ class NoticeBoard:
 
 
 class Server:
-    """Conversations over WebSocket connections, any number at once, on shared engines."""
+    """Conversations over WebSocket connections, several at once, on shared engines."""
 
-    def __init__(self, engines: Engines, notices: NoticeBoard) -> None:
+    def __init__(self, engines: Engines, notices: NoticeBoard, most: int = Settings().max_sessions) -> None:
+        """``most``: conversations at the same time. One more client is told so and sent away."""
         self._engines = engines
         self._notices = notices
+        self._most = most
+        self._held = 0  # conversations going on
 
     @contextlib.asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[int]:
@@ -114,13 +122,32 @@ class Server:
     async def _hold(self, socket: ServerConnection) -> None:
         """One connection from hello to goodbye."""
         try:
-            await self._converse(socket, await self._mood_wanted(socket))
+            mood = await self._mood_wanted(socket)
+            with self._seat():
+                await self._converse(socket, mood)
+        except FullError as error:
+            log.warning("%s was sent away: %d conversations are going on", socket.remote_address, self._held)
+            await _refuse(socket, str(error), TRY_AGAIN_LATER)
         except WireError as error:
             log.warning("%s sent something else than a message: %s", socket.remote_address, error)
             await _refuse(socket, f"Not understood: {error}.")
         except ConnectionClosed:
             pass
         log.info("%s disconnected", socket.remote_address)
+
+    @contextlib.contextmanager
+    def _seat(self) -> Iterator[None]:
+        """A place among the conversations, free again however this one ends. Raises FullError."""
+        if self._held >= self._most:
+            raise FullError(
+                f"All {self._most} places of this server are taken; come back later, or start it with a larger "
+                "--max-sessions."
+            )
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
 
     async def _mood_wanted(self, socket: ServerConnection) -> Mood | None:
         """What the client says in its Hello. Raises WireError where it says none."""
@@ -159,14 +186,16 @@ class Server:
                         await send(notice)
 
         conversation = Conversation(self._engines, send, mood)
-        log.info("%s connected", socket.remote_address)
-        await socket.send(encode(self._welcome(conversation.resting_mood)))
-        forwarding = asyncio.create_task(forward_notices())
+        forwarding: asyncio.Task[None] | None = None
         try:
+            log.info("%s connected", socket.remote_address)
+            await socket.send(encode(self._welcome(conversation.resting_mood)))
+            forwarding = asyncio.create_task(forward_notices())
             async for data in socket:
                 await conversation.handle(decode(data))
         finally:
-            forwarding.cancel()
+            if forwarding is not None:
+                forwarding.cancel()
             await conversation.close()
 
 
@@ -181,11 +210,12 @@ async def serve(
     engines = await load(settings, notices.warn)
     port = settings.port or (SERVE_PORT if settings.serve else 0)
     try:
-        async with Server(engines, notices).listening(settings.host, port) as port:
+        async with Server(engines, notices, settings.max_sessions).listening(settings.host, port) as port:
             ready(Ready(port, engines.names()))
             await stop.wait()
     finally:
         await engines.llm.close()
+        await asyncio.to_thread(engines.face.close)
 
 
 def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines) -> None:
@@ -244,7 +274,7 @@ def _why_not(host: str, port: int, error: OSError) -> str:
     return f"The server cannot listen on {host} port {port} ({error.strerror or error}); check --host and --port."
 
 
-async def _refuse(socket: ServerConnection, text: str) -> None:
+async def _refuse(socket: ServerConnection, text: str, code: int = PROTOCOL_ERROR) -> None:
     with contextlib.suppress(ConnectionClosed):
         await socket.send(encode(Notice("error", text)))
-        await socket.close(PROTOCOL_ERROR, text[:100])
+        await socket.close(code, text[:100])

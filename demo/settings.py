@@ -123,6 +123,14 @@ class Settings:
     port: int = _option(
         0, "port the server listens on; 0 takes a free one (8765 with --serve)", "server", within=(0, 65535)
     )
+    max_sessions: int = _option(
+        8,
+        "conversations at the same time: their frames are computed together, one more client is told to come later; "
+        "python -m streamingtalker.bench sessions tells how many this machine can hold",
+        "server",
+        metavar="N",
+        within=(1, 4096),
+    )
 
 
 def parse(arguments: list[str]) -> tuple[Settings, argparse.Namespace]:

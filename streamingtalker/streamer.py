@@ -108,6 +108,9 @@ class FaceStreamer:
         assert self._frames == frame_count(self._samples, self.fps), "the audio encoder gave a wrong number of frames"
         return np.concatenate([frames, rest])
 
+    def close(self) -> None:
+        """Nothing is held that others wait for. (A ``FarmStream`` holds a row.)"""
+
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Feed ``chunks`` of any length in small pieces and finish; yields the frames as they come, [k, V, 3] each."""
         for chunk in chunks:

@@ -82,6 +82,9 @@ class TinyStreamer:
     def __init__(self) -> None:
         self.reset()
 
+    def close(self) -> None:
+        self.closed = True
+
     def reset(self, seed: int | None = None) -> None:
         self._pcm = np.zeros(0, np.float32)
         self._given = 0

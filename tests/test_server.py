@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -17,6 +17,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from demo.engines import open_farm
 from demo.messages import (
     PROTOCOL,
     FaceFrame,
@@ -35,6 +36,7 @@ from demo.server import Failed, LoadEngines, NoticeBoard, Ready, Server, ServerE
 from demo.settings import Settings
 from demo.voices import HibariVoice
 from streamingtalker.mood import Mood
+from tests.conftest import tiny_talker
 from tests.server_fakes import (
     TALKATIVE,
     TestClient,
@@ -338,3 +340,100 @@ def test_a_client_may_want_everything_in_one_mood():
             assert other.welcome.mood == "sad", "what the server was started with"
 
     asyncio.run(main())
+
+
+@contextlib.asynccontextmanager
+async def a_server_for(most: int, **engines: object) -> AsyncIterator[str]:
+    async with Server(make_engines(**engines), NoticeBoard(), most).listening("127.0.0.1", 0) as port:
+        yield f"ws://127.0.0.1:{port}"
+
+
+async def welcomed(url: str) -> bool:
+    """Whether the server takes one more client, who leaves at once."""
+    async with connect(url, proxy=None) as socket:
+        await socket.send(encode(Hello(PROTOCOL)))
+        return isinstance(decode(await socket.recv()), Welcome)
+
+
+def test_one_client_too_many_is_told_so_before_any_work():
+    made: list[TinyStreamer] = []
+
+    def new_streamer() -> TinyStreamer:
+        made.append(TinyStreamer())
+        return made[-1]
+
+    async def main() -> None:
+        async with a_server_for(2, new_streamer=new_streamer) as url, asyncio.timeout(60):
+            async with client(url) as one, client(url):
+                async with connect(url, proxy=None) as refused:
+                    await refused.send(encode(Hello(PROTOCOL)))
+                    notice = decode(await refused.recv())
+                    assert isinstance(notice, Notice) and notice.level == "error"
+                    assert "All 2 places" in notice.text and "--max-sessions" in notice.text
+                    with pytest.raises(ConnectionClosed):
+                        await refused.recv()
+                    assert refused.close_code == 1013
+                assert len(made) == 2
+                await one.send(UserText(1, "Hi"))
+                check_turn(await one.until(TurnEnd), 1)
+            while not await welcomed(url):
+                await asyncio.sleep(0.01)  # they leave in their own time
+        assert all(streamer.closed for streamer in made)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["goodbye", "vanished", "in mid message", "garbage", "in mid turn", "before hello"])
+def test_a_place_is_free_again_however_a_client_goes(how):
+    async def go(url: str) -> None:
+        if how == "before hello":
+            async with connect(url, proxy=None) as stranger:
+                stranger.transport.abort()
+            return
+        async with client(url) as me:
+            if how in ("in mid turn", "vanished"):
+                await me.send(UserText(1, "Hm?"))
+                await me.until(FaceFrame)
+            if how == "garbage":
+                await me.socket.send(b"\xc1")
+            if how == "in mid message":
+                me.socket.transport.write(b"\x82\xfe\x10\x00mask" + b"x" * 100)  # 100 of 4096 bytes
+                await asyncio.sleep(0.05)
+            if how != "goodbye":
+                me.socket.transport.abort()
+
+    async def main() -> None:
+        async with a_server_for(1, script=LONG, persona=TALKATIVE) as url, asyncio.timeout(60):
+            for _ in range(3):
+                await go(url)
+                while not await welcomed(url):
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+def test_clients_of_a_farm_get_whole_turns_side_by_side():
+    """The real thing but for voice and words: sockets, conversations, animators, one farm, a tiny network."""
+    talker = tiny_talker()
+    farm = open_farm(talker, 6)
+    engines = make_engines(["Hello there. ", "This is number one."])
+    engines = replace(engines, face=replace(engines.face, vertices=12, new_streamer=farm.stream, close=farm.close))
+
+    async def talk(url: str) -> list[bytes]:
+        async with client(url) as me:
+            await me.send(UserText(1, "Hi"))
+            frames = of(await me.until(TurnEnd), FaceFrame)
+            assert [frame.index for frame in frames] == list(range(len(frames)))
+            return [frame.offsets for frame in frames]
+
+    async def main() -> None:
+        async with Server(engines, NoticeBoard(), 6).listening("127.0.0.1", 0) as port, asyncio.timeout(60):
+            faces = await asyncio.gather(*(talk(f"ws://127.0.0.1:{port}") for _ in range(6)))
+            alone = await talk(f"ws://127.0.0.1:{port}")
+        assert len(alone) > 20
+        for face in faces:
+            together, single = (np.frombuffer(b"".join(each), "<f2").astype(float) for each in (face, alone))
+            np.testing.assert_allclose(together, single, atol=1e-4)  # half precision
+
+    asyncio.run(main())
+    farm.close()

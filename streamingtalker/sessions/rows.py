@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from streamingtalker.audio.encoder import SpeechEncoder
+from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.config import Sampling
 from streamingtalker.diffusion import Sampler, check
 from streamingtalker.sessions.ears import SpeechEar
@@ -40,6 +41,10 @@ class TalkerRows:
         self._rings = RingRows(talker.predictor.state(count * len(self._mixing)).caches, len(self._mixing))
         self._latents = talker.start.expand(count, 1, -1).clone()
         self._identities = talker.start.new_zeros(count, 1, talker.dims.style_width)
+
+    def open_recogniser(self) -> Recogniser | None:
+        """One of those that hear for the streams; every thread needs its own."""
+        return self.encoder.recogniser()
 
     def ear(self, recognises: bool) -> SpeechEar:
         """What makes the sound of one stream into inputs; knows nothing of the other streams."""

@@ -7,7 +7,6 @@ grow with the load by themselves. Nothing here has a thread or reads a clock: ``
 
 import heapq
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,7 +26,7 @@ class Rows(Protocol):
 
     count: int
     fps: int
-    moods: Sequence[str]
+    moods: tuple[str, ...]
     vertices: int
     warm_up: int  # inputs before that of frame 0
 
