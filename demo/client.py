@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +12,17 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from demo.frame_queue import FrameQueue
+from demo.frame_queue import NOBODY, FrameQueue
+from demo.listener import Hearing
 from demo.messages import (
     MAX_MESSAGE_BYTES,
     PROTOCOL,
+    Commit,
     FaceFrame,
     Hello,
+    Interrupt,
     Message,
+    NewConversation,
     Notice,
     PcmChunk,
     Performance,
@@ -34,11 +39,28 @@ from demo.messages import (
 from demo.openings import Opening, Phrase, Question, Speech
 from demo.playback import Playback
 from demo.tap import Tap
-from demo.trace import TurnTrace
+from demo.trace import TurnTrace, waited_ms
+from demo.turn_taking import (
+    Action,
+    Asked,
+    Begin,
+    Event,
+    Finish,
+    Forget,
+    Muted,
+    Pushed,
+    Reveal,
+    Spoken,
+    Stop,
+    TurnTaking,
+)
 from streamingtalker.errors import UserError
 from streamingtalker.mood import Mood, MoodError
 
 log = logging.getLogger(__name__)
+
+SendBytes = Callable[[bytes], Awaitable[None]]
+ReceiveBytes = Callable[[], Awaitable[bytes | str]]
 
 _FRAMES_BEFORE_SOUND = 3  # a tenth of a second of face is there before the voice is heard
 _AUDIBLE = 0.004  # -48 dBFS: where a voice begins to be heard
@@ -65,7 +87,10 @@ class ActiveTurn:
     number: int
     opening: Opening
     welcome: Welcome
-    spoken: "asyncio.Future[bool]"  # True once the last sample has left the speaker
+    begun_at: float  # monotonic, when the server was asked
+    over: "asyncio.Future[None]"
+    secret: bool = False  # nothing of it is heard or shown
+    speculative: bool = False  # it was secret at first
     captions: list[ReplyText] = field(default_factory=list)
     frames: int = 0  # received
     samples: int = 0  # received
@@ -93,11 +118,12 @@ class ActiveTurn:
 
 
 class Client:
-    """One connection to a server; takes turns one after another.
+    """One connection to a server: does what ``TurnTaking`` decides.
 
-    ``mood`` is what the server is asked to say everything in. ``on_turn`` is called with each turn when it begins and
-    ``on_trace`` with its trace when it is over; ``on_notice`` with sentences for the operator; ``tap`` sees sound and
-    frames. All of it happens in the event loop's thread.
+    ``mood`` is what the server is asked to say everything in. ``on_turn`` is called with each turn when it is certain
+    that it will be heard, and ``on_trace`` with its trace when it is over; ``on_hearing`` with how much is to be heard;
+    ``on_notice`` with sentences for the operator; ``tap`` sees sound and frames. All of it happens in the event loop's
+    thread, where ``take`` is to be called, too.
     """
 
     def __init__(
@@ -106,20 +132,28 @@ class Client:
         frames: FrameQueue,
         *,
         mood: Mood | None = None,
+        half_duplex: bool = False,
         on_turn: Callable[[ActiveTurn], None] = lambda turn: None,
         on_trace: Callable[[TurnTrace], None] = lambda trace: None,
+        on_hearing: Callable[[Hearing], None] = lambda hearing: None,
         on_notice: Callable[[Notice], None] = lambda notice: None,
         tap: Tap | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tap = tap or Tap()
         self._playback = playback
         self._frames = frames
         self._mood = mood
+        self._taking = TurnTaking(half_duplex=half_duplex)
+        self._told_hearing = Hearing.OPEN
         self._on_turn = on_turn
         self._on_trace = on_trace
+        self._on_hearing = on_hearing
         self._on_notice = on_notice
+        self._monotonic = monotonic
+        self._welcome: Welcome | None = None
         self._turn: ActiveTurn | None = None
-        self._turns = 0
+        self._outbox: asyncio.Queue[Message] = asyncio.Queue()
 
     async def run(
         self,
@@ -127,7 +161,7 @@ class Client:
         openings: Callable[[], AsyncIterator[Opening]],
         on_welcome: Callable[[Welcome], None] = lambda welcome: None,
     ) -> None:
-        """Connect to ``url`` and take a turn for each of ``openings``.
+        """Connect to ``url`` and take a turn for each of ``openings``, and for what ``take`` is told meanwhile.
 
         Raises ServerConnectionError where the server cannot be reached or leaves, and what ``openings`` and
         ``on_welcome`` raise.
@@ -136,11 +170,7 @@ class Client:
             async with connect(url, **_CONNECTION) as socket:
                 welcome = await self._greet(socket)
                 on_welcome(welcome)
-                async with asyncio.TaskGroup() as tasks:
-                    receiver = tasks.create_task(self._receive(socket))
-                    async for opening in openings():
-                        await self._take_turn(socket, welcome, opening)
-                    receiver.cancel()
+                await self.converse(welcome, socket.send, socket.recv, openings())
         except Exception as error:
             cause = _first(error)
             if not isinstance(cause, OSError | WebSocketException | WireError):
@@ -149,6 +179,120 @@ class Client:
                 f"The server at {url} cannot be talked to ({_reason(cause)}); check that it runs there, or leave out "
                 "--server."
             ) from cause
+
+    async def converse(
+        self, welcome: Welcome, send: SendBytes, receive: ReceiveBytes, openings: AsyncIterator[Opening]
+    ) -> None:
+        """Take turns with a server that has welcomed us, whom ``send`` and ``receive`` reach."""
+        self._welcome = welcome
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                others = [tasks.create_task(self._send(send)), tasks.create_task(self._receive(receive))]
+                async for opening in openings:
+                    self.take(Asked(opening))
+                    await self.quiet()
+                for other in others:
+                    other.cancel()
+        finally:
+            self._welcome = None
+            self._leave()  # a turn that was broken off happened, too
+
+    def take(self, event: Event) -> None:
+        """Something has happened. Without a server nobody would answer: then only switches count."""
+        connected = self._welcome is not None
+        if not connected and not isinstance(event, Muted | Pushed):
+            log.debug("Nobody is there to answer to %s.", type(event).__name__)
+            return
+        for action in self._taking.step(event):
+            self._do(action)
+        if self._told_hearing is not self.hearing:
+            self._told_hearing = self.hearing
+            self._on_hearing(self.hearing)
+
+    async def quiet(self) -> None:
+        """Wait until nobody has the turn."""
+        while self._turn is not None:
+            await asyncio.shield(self._turn.over)
+
+    @property
+    def hearing(self) -> Hearing:
+        """How much is to be heard now."""
+        return self._taking.hearing
+
+    @property
+    def switches(self) -> tuple[bool, bool]:
+        """Whether the microphone is muted, and whether push-to-talk opens it all the same."""
+        return self._taking.muted, self._taking.pushed
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Begin():
+                self._begin(action)
+            case Reveal(opening=opening):
+                self._reveal(opening)
+            case Stop(interrupted_at=interrupted_at):
+                self._stop(interrupted_at)
+            case Finish():
+                self._leave()
+            case Forget():
+                self._outbox.put_nowait(NewConversation())
+
+    def _begin(self, begin: Begin) -> None:
+        assert self._turn is None and self._welcome is not None
+        loop, number, welcome = asyncio.get_running_loop(), begin.turn, self._welcome
+        self._frames.begin(number)
+        self._tap.begin(number, welcome.sample_rate, welcome.fps)
+        played = self._playback.begin(number, welcome.sample_rate)
+        played.add_done_callback(lambda done: _call(loop, self.take, Spoken(number)) if done.result() else None)
+        secret = begin.secretly
+        turn = ActiveTurn(number, begin.opening, welcome, self._monotonic(), loop.create_future(), secret, secret)
+        self._turn = turn
+        for message in _messages(number, begin.opening, secret):
+            self._outbox.put_nowait(message)
+        if not secret:
+            self._on_turn(turn)
+
+    def _reveal(self, opening: Opening) -> None:
+        assert self._turn is not None
+        turn = self._turn
+        turn.opening, turn.secret = opening, False
+        self._outbox.put_nowait(Commit(turn.number))
+        self._on_turn(turn)
+        self._let_be_heard(turn)
+
+    def _let_be_heard(self, turn: ActiveTurn) -> None:
+        if turn.secret:
+            return
+        if turn.frames >= _FRAMES_BEFORE_SOUND:
+            self._playback.start(turn.number)
+        if turn.end is not None:
+            self._playback.end(turn.number)
+
+    def _stop(self, interrupted_at: float | None) -> None:
+        assert self._turn is not None
+        heard = self._playback.stop()
+        silence_ms = None if interrupted_at is None else (self._playback.silent_at() - interrupted_at) * 1000
+        self._outbox.put_nowait(Interrupt(self._turn.number, round(heard * self._turn.welcome.sample_rate)))
+        self._leave(interrupted=True, silence_ms=silence_ms)
+        self._frames.begin(NOBODY)
+
+    def _leave(self, *, interrupted: bool = False, silence_ms: float | None = None) -> None:
+        """The turn is over, if there is one."""
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        heard = self._playback.counts().played / self._playback.clock.rate
+        self._tap.end(turn.number, heard)
+        if not turn.secret:
+            trace = self._trace(turn)
+            trace.interrupted, trace.heard_seconds, trace.silence_ms = interrupted, heard, silence_ms
+            self._on_trace(trace)
+        if not turn.over.done():
+            turn.over.set_result(None)
+
+    async def _send(self, send: SendBytes) -> None:
+        while True:
+            await send(encode(await self._outbox.get()))
 
     async def _greet(self, socket: ClientConnection) -> Welcome:
         await socket.send(encode(Hello(PROTOCOL, str(self._mood or ""))))
@@ -162,29 +306,10 @@ class Client:
         _check_mood(welcome.mood)
         return welcome
 
-    async def _take_turn(self, socket: ClientConnection, welcome: Welcome, opening: Opening) -> None:
-        self._turns += 1
-        self._frames.begin(self._turns)
-        loop = asyncio.get_running_loop()
-        spoken: asyncio.Future[bool] = loop.create_future()
-        played = self._playback.begin(self._turns, welcome.sample_rate)
-        played.add_done_callback(lambda done: _settle(loop, spoken, done.result()))
-        turn = self._turn = ActiveTurn(self._turns, opening, welcome, spoken)
-        self._on_turn(turn)
-        self._tap.begin(turn.number, welcome.sample_rate, welcome.fps)
-        try:
-            for message in _messages(turn.number, opening):
-                await socket.send(encode(message))
-            await spoken
-        finally:  # a turn that was broken off happened, too
-            self._turn = None
-            self._tap.end(turn.number, self._playback.counts().played / self._playback.clock.rate)
-            self._on_trace(self._trace(turn))
-
-    async def _receive(self, socket: ClientConnection) -> None:
+    async def _receive(self, receive: ReceiveBytes) -> None:
         """Hand on what the server sends, until it ends the connection: ConnectionClosed."""
         while True:
-            message = decode(await socket.recv())
+            message = decode(await receive())
             if isinstance(message, Notice):
                 self._on_notice(message)
             elif not isinstance(message, ReplyText | PcmChunk | FaceFrame | TurnEnd):
@@ -209,7 +334,7 @@ class Client:
             case TurnEnd():
                 turn.end = message
                 self._frames.end(turn.number, message.frames)
-                self._playback.end(turn.number)
+                self._let_be_heard(turn)
 
     async def _queue(self, turn: ActiveTurn, message: FaceFrame) -> None:
         """Put a frame into the queue, waiting in a worker thread while it is full; let the voice start."""
@@ -222,8 +347,7 @@ class Client:
         else:
             self._frames.put(turn.number, message.index, offsets)
         turn.frames += 1
-        if turn.frames == _FRAMES_BEFORE_SOUND:
-            self._playback.start(turn.number)
+        self._let_be_heard(turn)
 
     def _trace(self, turn: ActiveTurn) -> TurnTrace:
         counts = self._frames.counts()
@@ -235,13 +359,21 @@ class Client:
             frames_generated=turn.frames,
             frames_rendered=counts.drawn,
             frames_late=counts.late,
-            spans_ms=dict(turn.opening.spans_ms) | (turn.end.spans_ms if turn.end else {}),
+            speculative=turn.speculative,
+            spans_ms=self._spans(turn),
         )
         heard_at = self._playback.first_sample_at(turn.number)
         if heard_at is not None:
             audible_at = heard_at + (turn.audible_sample or 0) / turn.welcome.sample_rate
             trace.finish_spans((audible_at - turn.opening.asked_at) * 1000)
         return trace
+
+    def _spans(self, turn: ActiveTurn) -> dict[str, float]:
+        """What was waited for, step by step, from the end of the question on."""
+        opening = turn.opening
+        known_at = opening.asked_at + sum(opening.spans_ms.values()) / 1000
+        steps = waited_ms(turn.end.spans_ms, (known_at - turn.begun_at) * 1000) if turn.end else {}
+        return dict(opening.spans_ms) | steps
 
 
 def _check_mood(text: str) -> None:
@@ -251,11 +383,11 @@ def _check_mood(text: str) -> None:
         raise WireError("it names a mood that there is not") from error
 
 
-def _messages(turn: int, opening: Opening) -> list[Message]:
+def _messages(turn: int, opening: Opening, tentative: bool) -> list[Message]:
     """What tells the server of an opening."""
     match opening:
         case Question():
-            return [UserText(turn, opening.text)]
+            return [UserText(turn, opening.text, tentative)]
         case Phrase():
             return [SayPhrase(turn, opening.phrase)]
         case Speech():
@@ -273,15 +405,10 @@ def _performance(turn: int, speech: Speech) -> list[Message]:
     ]
 
 
-def _settle(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[bool]", value: bool) -> None:
-    """Set the result of a future of ``loop`` that nobody has set, from another thread."""
-
-    def settle() -> None:
-        if not future.done():
-            future.set_result(value)
-
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[Event], None], event: Event) -> None:
+    """Have it called in the thread of ``loop``, from another one."""
     with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
-        loop.call_soon_threadsafe(settle)
+        loop.call_soon_threadsafe(function, event)
 
 
 def _first(error: Exception) -> Exception:

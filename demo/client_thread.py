@@ -11,11 +11,21 @@ from typing import Any, TypeVar
 
 from demo.client import ActiveTurn, Client, ServerConnectionError
 from demo.frame_queue import FrameQueue
-from demo.listener import Draft, DraftWithdrawn, Hearing, Listener, ListenerEvent, PartialText, UserSpeaking
+from demo.listener import (
+    FinalText,
+    Hearing,
+    Listener,
+    ListenerEvent,
+    ListenerFailed,
+    NotUnderstood,
+    PartialText,
+    RecordingEnded,
+    UserSpeaking,
+)
 from demo.messages import Notice, Welcome, WireError
 from demo.microphone import Microphone, SoundDeviceMicrophone, WavMicrophone
 from demo.models import ModelStore
-from demo.openings import Opening, overheard, performed, recorded, said, typed
+from demo.openings import ListenerNews, Opening, overheard, performed, recorded, said, typed
 from demo.playback import Playback
 from demo.recognizers import choose_recognizer
 from demo.settings import Settings
@@ -23,6 +33,7 @@ from demo.stage import SyncMeter
 from demo.status import Status
 from demo.tap import Tap
 from demo.trace import SessionTrace, TurnTrace
+from demo.turn_taking import Muted, Pushed, Renewed
 from demo.voice_activity import VoiceActivityOptions
 from streamingtalker.mood import Mood
 
@@ -50,8 +61,9 @@ class Shared:
 class ClientThread:
     """Runs one session: connects to the server, listens if it has to, takes turn after turn.
 
-    ``wait_for_server`` returns the server's address once it answers. ``trace`` grows with every turn. ``over`` is set
-    when nothing more comes; ``error`` then says whether something went wrong.
+    ``set_muted``, ``push_to_talk`` and ``new_conversation`` may be called from any thread. ``wait_for_server`` returns
+    the server's address once it answers. ``trace`` grows with every turn. ``over`` is set when nothing more comes;
+    ``error`` then says whether something went wrong.
     """
 
     def __init__(
@@ -63,7 +75,7 @@ class ClientThread:
         started: float,
     ) -> None:
         self._thread = threading.Thread(target=self._run, name="client", daemon=True)
-        self.status = Status(notice=_STARTING)
+        self._status = Status(notice=_STARTING)
         self.trace = trace
         self.over = threading.Event()
         self.error: BaseException | None = None
@@ -73,12 +85,43 @@ class ClientThread:
         self._started = started
         self._microphone: Microphone | None = None
         self._listener: Listener | None = None
-        self._events: asyncio.Queue[ListenerEvent] = asyncio.Queue()
+        self._news: asyncio.Queue[ListenerNews] = asyncio.Queue()
         self._noticed_in = 0  # the turn in which the notice came
+        self._newest_turn = 0
+        self._client = Client(
+            shared.playback,
+            shared.frames,
+            mood=settings.mood,
+            half_duplex=self._half_duplex(),
+            on_turn=self._begin_turn,
+            on_trace=self._end_turn,
+            on_hearing=self._hear,
+            on_notice=self._notice,
+            tap=shared.tap,
+        )
         self._lock = threading.Lock()  # over the three below
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: asyncio.Task[None] | None = None
+
+    @property
+    def status(self) -> Status:
+        """What the conversation is doing right now."""
+        muted, pushed = self._client.switches
+        level = self._status.level if self._listener is None else self._listener.level
+        return replace(self._status, muted=muted, pushed=pushed, level=level)
+
+    def set_muted(self, muted: bool) -> None:
+        """Switch the microphone off, or on again. What is being said is forgotten; the avatar may go on speaking."""
+        self._call(self._switch, Muted(muted))
+
+    def push_to_talk(self, held: bool) -> None:
+        """While held the avatar listens, also if muted, and what is said has no end before it is let go."""
+        self._call(self._switch, Pushed(held))
+
+    def new_conversation(self) -> None:
+        """Somebody else is there: the avatar falls silent, and what was said is forgotten."""
+        self._call(self._client.take, Renewed())
 
     def start(self) -> None:
         """Begin the session."""
@@ -123,16 +166,7 @@ class ClientThread:
         openings = self._openings()
         try:
             url, _ = await asyncio.gather(_in_background(self._wait_for_server), _in_background(self._start_listening))
-            client = Client(
-                self._shared.playback,
-                self._shared.frames,
-                mood=self._settings.mood,
-                on_turn=self._begin_turn,
-                on_trace=self._end_turn,
-                on_notice=self._notice,
-                tap=self._shared.tap,
-            )
-            await client.run(url, openings, self._welcome)
+            await self._client.run(url, openings, self._welcome)
             await asyncio.sleep(_REST_SECONDS)
         except ServerConnectionError as error:
             explained = self._explained(error)
@@ -172,9 +206,13 @@ class ClientThread:
         if settings.question:
             microphone = WavMicrophone()
             self._microphone = microphone
-            return lambda: recorded(settings.question, microphone.play, self._events)
+            return lambda: recorded(settings.question, microphone.play, self._news, self._client.quiet)
         self._microphone = SoundDeviceMicrophone(settings.input_device)
-        return lambda: overheard(self._events)
+        return lambda: overheard(self._news)
+
+    def _half_duplex(self) -> bool:
+        """Whether the avatar would hear itself. A recording hears nobody."""
+        return not self._settings.question
 
     def _start_listening(self) -> None:
         """Load the recogniser and open the microphone, where the session needs them."""
@@ -188,6 +226,7 @@ class ClientThread:
             if self._ended:
                 return
             self._listener = listener
+            listener.set_mode(self._client.hearing)
             listener.start()
 
     def _welcome(self, welcome: Welcome) -> None:
@@ -204,9 +243,8 @@ class ClientThread:
             )
         self.trace.engines |= welcome.engines
         self.trace.cold_start_s = time.monotonic() - self._started
-        notice = "" if self.status.notice == _STARTING else self.status.notice
-        self.status = replace(
-            self.status,
+        notice = "" if self._status.notice == _STARTING else self._status.notice
+        self._show(
             listening=self._listener is not None,
             notice=notice,
             resting_mood=Mood.parse(welcome.mood),
@@ -215,29 +253,36 @@ class ClientThread:
         log.info("Ready after %.1f s: %s", self.trace.cold_start_s, self.trace.engines)
 
     def _begin_turn(self, turn: ActiveTurn) -> None:
-        self._mute(True)
+        self._newest_turn = turn.number
         user = turn.opening.transcript
         log.info("Turn %d: %s", turn.number, user or "no question")
-        self.status = replace(self.status, listening=False, hearing=False, user=user, turn=turn)
+        self._show(hearing=False, user=user, turn=turn)
 
     def _end_turn(self, trace: TurnTrace) -> None:
         trace.av_offset_ms = self._shared.meter.summary().as_trace()
         self.trace.turns.append(trace)
-        log.info("Answer %d (%.1f s): %s", trace.turn, trace.audio_seconds, trace.reply)
-        notice = self.status.notice if self._noticed_in >= trace.turn else ""  # it stays for a turn at least
-        listening = self._listener is not None
-        self.status = replace(self.status, listening=listening, hearing=False, user="", turn=None, notice=notice)
-        self._mute(False)
+        broken_off = ", interrupted" if trace.interrupted else ""
+        log.info("Answer %d (%.1f s%s): %s", trace.turn, trace.audio_seconds, broken_off, trace.reply)
+        notice = self._status.notice if self._noticed_in >= trace.turn else ""  # it stays for a turn at least
+        self._show(hearing=False, user="", turn=None, notice=notice, spans_ms=trace.spans_ms)
 
-    def _mute(self, muted: bool) -> None:
-        """While the avatar has the turn it must not hear itself."""
+    def _switch(self, switch: Muted | Pushed) -> None:
+        self._client.take(switch)
+        if self._listener is not None and isinstance(switch, Pushed):
+            self._listener.hold(switch.held)
+
+    def _hear(self, hearing: Hearing) -> None:
         if self._listener is not None:
-            self._listener.set_mode(Hearing.DEAF if muted else Hearing.OPEN)
+            self._listener.set_mode(hearing)
+            self._show(listening=hearing is Hearing.OPEN, hearing=self._status.hearing and hearing is not Hearing.DEAF)
+
+    def _show(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Status
+        self._status = replace(self._status, **changes)
 
     def _notice(self, notice: Notice) -> None:
         log.log(_LEVELS.get(notice.level, logging.INFO), notice.text)
-        self._noticed_in = self.status.turn.number if self.status.turn else len(self.trace.turns)
-        self.status = replace(self.status, notice=notice.text)
+        self._noticed_in = self._newest_turn
+        self._show(notice=notice.text)
 
     def _notice_from_thread(self, notice: Notice) -> None:
         self._call(self._notice, notice)
@@ -246,22 +291,29 @@ class ClientThread:
         self._call(self._heard, event)
 
     def _call(self, function: Callable[[T], None], value: T) -> None:
-        """Have it called in the client thread, if that still runs."""
-        assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the session is over
-            self._loop.call_soon_threadsafe(function, value)
+        """Have it called in the client thread, if that runs."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the session is over
+                loop.call_soon_threadsafe(function, value)
 
     def _heard(self, event: ListenerEvent) -> None:
-        if isinstance(event, Draft | DraftWithdrawn):
-            return
-        if not isinstance(event, UserSpeaking | PartialText):
-            self._events.put_nowait(event)
-        elif self.status.turn is not None:
-            log.debug("What was said when the avatar's turn began is forgotten.")
-        elif isinstance(event, UserSpeaking):
-            self.status = replace(self.status, hearing=True, user="")
-        else:
-            self.status = replace(self.status, user=event.text)
+        match event:
+            case RecordingEnded() | ListenerFailed():
+                self._news.put_nowait(event)
+            case PartialText():
+                if self._client.hearing is Hearing.OPEN:
+                    self._show(user=event.text)
+            case _:
+                self._client.take(event)
+                self._show_speaking(event)
+
+    def _show_speaking(self, event: ListenerEvent) -> None:
+        """Whether somebody speaks into a microphone that listens."""
+        if isinstance(event, UserSpeaking) and self._client.hearing is Hearing.OPEN:
+            self._show(hearing=True, user="")
+        elif isinstance(event, FinalText | NotUnderstood):
+            self._show(hearing=False)
 
 
 async def _in_background(work: Callable[[], T]) -> T:

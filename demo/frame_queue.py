@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+NOBODY = -1  # a turn that nobody has
 _HOLD_SECONDS = 0.1  # a starved face keeps its pose this long before it counts as having nothing to show
 
 
@@ -30,7 +31,7 @@ class FrameQueue:
         self._capacity = capacity_frames
         self._frames: deque[tuple[int, np.ndarray]] = deque()
         self._changed = threading.Condition()
-        self._turn = -1
+        self._turn = NOBODY
         self._total: int | None = None  # frames of the turn, once known
         self._position = -math.inf  # furthest position asked for, in frames
         self._counts = FrameCounts()

@@ -3,17 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from demo.listener import FinalText, ListenerEvent, ListenerFailed, NotUnderstood, RecordingEnded, Utterance
+from demo.listener import ListenerFailed, RecordingEnded
 from streamingtalker.audio import AudioError, load_audio
 from streamingtalker.errors import UserError
 
 log = logging.getLogger(__name__)
+
+ListenerNews = RecordingEnded | ListenerFailed  # what is no part of a turn
 
 
 class ListeningError(UserError):
@@ -92,47 +94,34 @@ async def performed(path: Path) -> AsyncIterator[Opening]:
     yield await asyncio.to_thread(load_speech, path)
 
 
-async def overheard(events: "asyncio.Queue[ListenerEvent]") -> AsyncIterator[Opening]:
-    """A greeting, then a turn for whatever is said, for ever. Raises ListeningError when the microphone is lost."""
+async def overheard(news: "asyncio.Queue[ListenerNews]") -> AsyncIterator[Opening]:
+    """A greeting, then only what is said. Raises ListeningError when the microphone is lost."""
     yield Phrase("greeting")
     while True:
-        opening = _opening(await events.get())
-        if opening is not None:
-            yield opening
+        _check(await news.get())
 
 
 async def recorded(
-    paths: Iterable[Path], play: Callable[[Path], None], events: "asyncio.Queue[ListenerEvent]"
+    paths: Iterable[Path],
+    play: Callable[[Path], None],
+    news: "asyncio.Queue[ListenerNews]",
+    quiet: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[Opening]:
-    """Have one recording after another played, and a turn for whatever is said in it.
+    """Have one recording after another played, when the turns of the one before are over: ``quiet`` waits for that.
 
-    The next one is played when the turns of the one before are over.
+    No turn begins here. Raises ListeningError.
     """
     for path in paths:
         await asyncio.to_thread(play, path)
-        while not isinstance(event := await events.get(), RecordingEnded):
-            opening = _opening(event)
-            if opening is not None:
-                yield opening
-        if not event.attempts:
+        ended = _check(await news.get())
+        if not ended.attempts:
             log.info("Nobody speaks in %s.", path)
+        await quiet()
+    for opening in iter(tuple[Opening]()):
+        yield opening
 
 
-def _opening(event: ListenerEvent) -> Opening | None:
-    """The turn an event of the listener begins, if it does."""
-    match event:
-        case FinalText():
-            return Question(event.text, event.utterance.last_speech_time, _spans(event.utterance))
-        case NotUnderstood():
-            return Phrase("not_heard", event.utterance.last_speech_time, _spans(event.utterance))
-        case ListenerFailed():
-            raise ListeningError(event.message)
-        case _:
-            return None
-
-
-def _spans(utterance: Utterance) -> dict[str, float]:
-    return {
-        "endpoint": (utterance.decided_time - utterance.last_speech_time) * 1000,
-        "stt": (utterance.text_time - utterance.decided_time) * 1000,
-    }
+def _check(news: ListenerNews) -> RecordingEnded:
+    if isinstance(news, ListenerFailed):
+        raise ListeningError(news.message)
+    return news

@@ -72,6 +72,7 @@ class Playback:
         self._lock = threading.Lock()
         self._turn = _Turn(-1, Resampler(speaker.rate, speaker.rate))
         self._fading = np.zeros(0, np.float32)
+        self._asked_until = monotonic()  # when the last sample handed over is heard
 
     def open(self) -> None:
         """Start the stream. Raises DeviceError."""
@@ -115,14 +116,21 @@ class Playback:
                 self._turn.append(self._turn.resampler.finish())
                 self._turn.started = self._turn.ended = True
 
-    def stop(self) -> None:
-        """Fall silent at once and forget the turn's samples."""
+    def stop(self) -> float:
+        """Fall silent at once and forget the turn's samples. Seconds of them that will have been heard."""
         with self._lock:
             turn = self._turn
-            self._fading = _faded(turn.take(int(_FADE_SECONDS * self._speaker.rate))) if turn.heard_at else self._fading
+            if turn.heard_at is not None and turn.buffered:
+                self._fading = _faded(turn.take(int(_FADE_SECONDS * self._speaker.rate)))
             turn.drop()
             self.clock.begin(-1)
         turn.settle(False)
+        return turn.played / self._speaker.rate
+
+    def silent_at(self) -> float:
+        """Monotonic time at which a stopped turn's last sample is heard: what the device has, and the fading."""
+        with self._lock:
+            return self._asked_until + len(self._fading) / self._speaker.rate
 
     def first_sample_at(self, turn: int) -> float | None:
         """Monotonic time at which the turn's first sample is heard, None before it was handed over."""
@@ -145,6 +153,7 @@ class Playback:
             turn, first, count = self._turn, self._turn.played, self._pour(out, dac_time)
             self.clock.advance(turn.number, first, count, dac_time)
             self.clock.advance(None, 0, len(out) - count, dac_time + count / self._speaker.rate)
+            self._asked_until = dac_time + len(out) / self._speaker.rate
         if turn.silent_at is not None and self._monotonic() >= turn.silent_at:
             turn.settle(True)
         self._tap(out, dac_time)

@@ -2,8 +2,10 @@
 
 The spans of a turn are consecutive, so they add up to ``voice_to_voice``:
 
-    true last speech sample ─endpoint▶ end decided ─stt▶ text sent ─llm_first_token▶ ─llm_first_sentence▶
+    true last speech sample ─endpoint▶ end decided ─stt▶ text known ─llm_first_token▶ ─llm_first_sentence▶
     ─tts_first_audio▶ ─first_frame▶ first frame sent ─first_sample_played▶ first audible sample leaves the speaker
+
+Only what is waited for counts: a step that an answer begun in secret took before the text was known takes no time.
 """
 
 import dataclasses
@@ -40,6 +42,10 @@ class TurnTrace:
     frames_generated: int = 0
     frames_rendered: int = 0
     frames_late: int = 0
+    speculative: bool = False  # the answer was begun before the end of the question was certain
+    interrupted: bool = False
+    heard_seconds: float = 0.0  # of its sound that left the speaker
+    silence_ms: float | None = None  # from the first sound of whoever interrupted to silence at the speaker
     spans_ms: dict[str, float] = field(default_factory=dict)
     av_offset_ms: dict[str, float] = field(default_factory=dict)
 
@@ -48,6 +54,20 @@ class TurnTrace:
         others = sum(self.spans_ms.get(name, 0.0) for name in SPANS if name != "first_sample_played")
         self.spans_ms["first_sample_played"] = voice_to_voice_ms - others
         self.spans_ms["voice_to_voice"] = voice_to_voice_ms
+
+
+def waited_ms(steps_ms: dict[str, float], lead_ms: float) -> dict[str, float]:
+    """What is waited for of ``steps_ms``, durations in their order, when they were begun ``lead_ms`` too early.
+
+    A negative lead is a delay: it counts as part of the first step.
+    """
+    waited, at = {}, -lead_ms
+    reached = 0.0
+    for name, duration in steps_ms.items():
+        at += duration
+        waited[name] = max(at - reached, 0.0)
+        reached = max(at, reached)
+    return waited
 
 
 @dataclass

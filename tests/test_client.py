@@ -84,7 +84,7 @@ def test_two_questions_are_two_turns_one_after_the_other():
 
 def test_voice_to_voice_counts_to_the_first_audible_sample():
     _, traces, _ = asyncio.run(_talk(_respond, [Question("Now?")]))
-    assert traces[0].spans_ms["llm_first_token"] == 5.0
+    assert 5.0 <= traces[0].spans_ms["llm_first_token"] < 1000.0  # the server's, and the way there
     assert 200 < traces[0].spans_ms["voice_to_voice"] < 10_000  # the answer begins with 200 ms of silence
 
 
@@ -241,13 +241,13 @@ def test_no_server_is_one_sentence():
 
 
 def test_captions_follow_the_voice():
-    turn = ActiveTurn(1, Line("x"), WELCOME, spoken=None)
+    turn = ActiveTurn(1, Line("x"), WELCOME, 0.0, over=None)
     turn.captions = [m.ReplyText(1, "One.", 0), m.ReplyText(1, "Two.", RATE)]
     assert [turn.caption_at(at) for at in (None, 0.5, 1.0, 9.0)] == ["One.", "One.", "Two.", "Two."]
 
 
 def test_the_mood_follows_the_voice():
-    turn = ActiveTurn(1, Line("x"), WELCOME, spoken=None)
+    turn = ActiveTurn(1, Line("x"), WELCOME, 0.0, over=None)
     assert turn.mood_at(0.5) is None
     turn.captions = [m.ReplyText(1, "One.", 0, "sad:0.5"), m.ReplyText(1, "Two.", RATE, "happy")]
     moods = [str(turn.mood_at(at)) for at in (None, 0.5, 1.0, 9.0)]

@@ -133,8 +133,8 @@ def test_a_notice_stays_on_the_screen_for_a_turn(playback):
 
     with running_server(respond) as url:
         client = session(playback, lambda: url, text=("One?", "Two?", "Three?"))
-        end_turn = client._end_turn
-        client._end_turn = lambda trace: (end_turn(trace), notices.append(client.status.notice))
+        end_turn = client._client._on_trace
+        client._client._on_trace = lambda trace: (end_turn(trace), notices.append(client.status.notice))
         client.start()
         assert client.over.wait(30)
         client.stop()
@@ -145,8 +145,8 @@ def test_who_speaks_into_the_avatars_turn_is_not_heard(playback):
     hearing = []
 
     def respond(message):
-        client._heard(UserSpeaking(1, 0.0))
-        hearing.append(client.status.hearing)
+        client._call(client._heard, UserSpeaking(1, 0.0))
+        client._call(lambda _: hearing.append(client.status.hearing), None)
         yield from _respond(message)
 
     with running_server(respond) as url:

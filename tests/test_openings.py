@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from demo.listener import FinalText, ListenerFailed, NotUnderstood, RecordingEnded, Utterance
+from demo.listener import ListenerFailed, RecordingEnded
 from demo.openings import (
     Line,
     ListeningError,
-    Phrase,
     Question,
     load_speech,
     overheard,
@@ -21,8 +20,6 @@ from demo.openings import (
     typed,
 )
 from streamingtalker.audio import AudioError
-
-SPOKEN = Utterance(1, 16_000, last_speech_time=10.0, exact=True, decided_time=10.5, text_time=10.9)
 
 
 async def _all(openings):
@@ -42,45 +39,38 @@ def test_typed_and_said():
     assert isinstance(line, Line) and line.text == "Welcome."
 
 
-def test_a_spoken_question_carries_its_times():
-    async def first_after_greeting():
-        openings = overheard(_queue(FinalText("Who are you?", SPOKEN)))
-        return [await anext(openings), await anext(openings)]
-
-    greeting, question = asyncio.run(first_after_greeting())
-    assert isinstance(greeting, Phrase) and greeting.phrase == "greeting"
-    assert (question.text, question.asked_at) == ("Who are you?", 10.0)
-    assert question.spans_ms == pytest.approx({"endpoint": 500.0, "stt": 400.0})
-
-
-def test_a_lost_microphone_ends_the_session_with_its_sentence():
+def test_a_session_of_listening_begins_with_a_greeting_and_ends_when_the_microphone_is_lost():
     async def listen():
         openings = overheard(_queue(ListenerFailed("The microphone is gone.")))
         return [await anext(openings), await anext(openings)]
 
+    async def greeting():
+        return await anext(overheard(_queue()))
+
+    assert asyncio.run(greeting()).phrase == "greeting"
     with pytest.raises(ListeningError, match="microphone is gone"):
         asyncio.run(listen())
 
 
-def test_recordings_play_one_after_the_other_and_noise_makes_no_turn():
-    played = []
+def test_recordings_play_one_after_the_other_when_all_is_quiet():
+    happened = []
 
-    async def listen():
+    async def listen(*news):
         events = _queue()
 
         def play(path):
-            played.append(path.name)
-            if path.name == "question.wav":
-                events.put_nowait(FinalText("Hm?", SPOKEN))
-            if path.name == "mumble.wav":
-                events.put_nowait(NotUnderstood(SPOKEN))
-            events.put_nowait(RecordingEnded(path, 0))
+            happened.append(path.name)
+            events.put_nowait(news[0] if news else RecordingEnded(path, 0))
 
-        return await _all(recorded([Path(n) for n in ("noise.wav", "question.wav", "mumble.wav")], play, events))
+        async def quiet():
+            happened.append("quiet")
 
-    question, apology = asyncio.run(listen())
-    assert played == ["noise.wav", "question.wav", "mumble.wav"]
-    assert isinstance(question, Question) and isinstance(apology, Phrase) and apology.phrase == "not_heard"
+        return await _all(recorded([Path("noise.wav"), Path("question.wav")], play, events, quiet))
+
+    assert asyncio.run(listen()) == [], "turns begin with what is said in them"
+    assert happened == ["noise.wav", "quiet", "question.wav", "quiet"]
+    with pytest.raises(ListeningError, match="microphone is gone"):
+        asyncio.run(listen(ListenerFailed("The microphone is gone.")))
 
 
 def test_a_performance_keeps_the_recordings_own_rate(tmp_path):

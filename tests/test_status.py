@@ -11,7 +11,7 @@ WELCOME = Welcome(PROTOCOL, "test", 3, 30.0, 24_000, {})
 
 
 def _turn(number=1):
-    turn = ActiveTurn(number, Question("Who are you?"), WELCOME, spoken=None)
+    turn = ActiveTurn(number, Question("Who are you?"), WELCOME, 0.0, over=None)
     turn.captions = [ReplyText(number, "I am Maya.", 0), ReplyText(number, "And you?", 24_000, "happy:0.6")]
     return turn
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from demo.trace import SPANS, SessionTrace, TraceError, TurnTrace
+from demo.trace import SPANS, SessionTrace, TraceError, TurnTrace, waited_ms
 
 
 def test_spans_add_up_to_voice_to_voice():
@@ -13,6 +13,22 @@ def test_spans_add_up_to_voice_to_voice():
     assert turn.spans_ms["first_sample_played"] == pytest.approx(230.0)
     assert sum(turn.spans_ms[name] for name in SPANS if name in turn.spans_ms) == pytest.approx(900.0)
     assert turn.spans_ms["voice_to_voice"] == 900.0
+
+
+STEPS = {"llm_first_token": 100.0, "llm_first_sentence": 50.0, "first_frame": 80.0}
+
+
+@pytest.mark.parametrize(
+    ("lead", "waited"),
+    [
+        (0.0, [100.0, 50.0, 80.0]),
+        (120.0, [0.0, 30.0, 80.0]),
+        (500.0, [0.0, 0.0, 0.0]),
+        (-7.0, [107.0, 50.0, 80.0]),
+    ],
+)
+def test_what_was_done_before_the_text_was_known_was_not_waited_for(lead, waited):
+    assert list(waited_ms(STEPS, lead).values()) == waited
 
 
 def test_the_file_has_the_promised_form(tmp_path):
@@ -32,6 +48,10 @@ def test_the_file_has_the_promised_form(tmp_path):
         "frames_generated",
         "frames_rendered",
         "frames_late",
+        "speculative",
+        "interrupted",
+        "heard_seconds",
+        "silence_ms",
         "spans_ms",
         "av_offset_ms",
     }
