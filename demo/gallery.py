@@ -1,20 +1,22 @@
 """Contact sheets of the face: ``python -m demo.gallery --out docs/pictures``.
 
 Writes ``gallery_identities.jpg`` (every avatar at rest), ``gallery_visemes.jpg`` (every held mouth shape),
-``gallery_moods.jpg`` (every mood, at rest and speaking) and ``gallery_sentence.jpg`` (a sentence at marked phones, the
-rule-made target over the model), drawn off-screen by the demo's own renderer. Everything is seeded.
+``gallery_moods.jpg`` (every mood, at rest and speaking), ``gallery_sentence.jpg`` (a sentence at marked phones, the
+rule-made target over the model) and ``gallery_screens.jpg`` (what one sees while talking), drawn off-screen by the
+demo's own renderer. Everything is seeded.
 """
 
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from demo import screens
 from demo.avatar import Avatar, load_avatar
 from demo.look import camera_pose, field_of_view
 from demo.overlay import font
@@ -32,7 +34,7 @@ from streamingtalker.mood import MOODS, NEUTRAL, Mood
 from streamingtalker.places import make_place
 from streamingtalker.topology import avatar_names, avatar_path
 
-MOST_BYTES = 400_000  # of a sheet
+MOST_BYTES, SCREENS_BYTES = 400_000, 300_000  # of a sheet
 BACKGROUND, INK = (20, 22, 26), (225, 228, 232)
 GAP, LABEL = 6, 26  # pixels between tiles and under each
 SPOKEN = {"ee": "iy", "m": "p", "oo": "uw", "aa": "aa"}  # columns of the moods: viseme shown
@@ -103,12 +105,12 @@ def sheet(tiles: Sequence[Tile], columns: int) -> Image.Image:
     return image
 
 
-def save(image: Image.Image, path: Path) -> None:
-    """Write a JPEG of at most 400 kB, as good as fits."""
+def save(image: Image.Image, path: Path, most: int = MOST_BYTES) -> None:
+    """Write a JPEG of at most ``most`` bytes, as good as fits."""
     for quality in range(90, 30, -6):
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality, optimize=True)
-        if buffer.tell() < MOST_BYTES:
+        if buffer.tell() < most:
             break
     path.write_bytes(buffer.getvalue())
 
@@ -186,22 +188,26 @@ def marked(phones: Sequence[Phone], count: int) -> list[Phone]:
     return sorted(chosen, key=lambda phone: phone.start)
 
 
-def write(out: Path, avatar: str, checkpoint: Path) -> list[Path]:
-    """Write all sheets to ``out``. Raises UserError."""
+SHEETS = ("identities", "visemes", "moods", "sentence", "screens")
+
+
+def write(out: Path, avatar: str, checkpoint: Path, only: Sequence[str] = SHEETS) -> list[Path]:
+    """Write the sheets named to ``out``. Raises UserError."""
     make_place(out / "gallery_identities.jpg", "The gallery")
     chosen = load_avatar(avatar_path(avatar))
     canvas = OffscreenCanvas(64, 64)
     studio = Studio(chosen, canvas)
-    sheets = {
-        "identities": identities(avatar_names(), canvas),
-        "visemes": visemes(studio),
-        "moods": moods(studio),
-        "sentence": sentence(studio, checkpoint),
+    make: dict[str, Callable[[], Image.Image]] = {
+        "identities": lambda: identities(avatar_names(), canvas),
+        "visemes": lambda: visemes(studio),
+        "moods": lambda: moods(studio),
+        "sentence": lambda: sentence(studio, checkpoint),
+        "screens": lambda: screens.draw(chosen, canvas, screens.shots()),
     }
+    for name in only:
+        save(make[name](), out / f"gallery_{name}.jpg", MOST_BYTES if name != "screens" else SCREENS_BYTES)
     studio.renderer.close()
-    for name, image in sheets.items():
-        save(image, out / f"gallery_{name}.jpg")
-    return [out / f"gallery_{name}.jpg" for name in sheets]
+    return [out / f"gallery_{name}.jpg" for name in only]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -212,9 +218,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"), metavar="DIR")
     parser.add_argument("--avatar", default="maya", metavar="NAME", help="who shows visemes, moods and the sentence")
     parser.add_argument("--checkpoint", type=Path, default=DEFAULT_WEIGHTS, metavar="FILE", help="the model's weights")
+    parser.add_argument("--only", nargs="+", choices=SHEETS, default=SHEETS, metavar="SHEET", help="the sheets to draw")
     options = parser.parse_args(argv)
     try:
-        files = write(options.out, options.avatar, options.checkpoint)
+        files = write(options.out, options.avatar, options.checkpoint, options.only)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from demo.controls import help_text
 from streamingtalker.errors import UserError
 from streamingtalker.mood import Mood, MoodError
 
@@ -168,7 +169,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="run_demo.py",
         description="Talk to a 3D head: ask aloud, it answers. Everything runs on this machine, offline.",
         epilog="Without options: window, microphone and loudspeaker. Set OPENAI_API_KEY or OPENAI_BASE_URL to use "
-        "another language model (OpenAI, Ollama, vLLM, llama.cpp).",
+        "another language model (OpenAI, Ollama, vLLM, llama.cpp). " + help_text(),
     )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from this file first")
     parser.add_argument("--list-devices", action="store_true", help="list microphones and loudspeakers, and stop")

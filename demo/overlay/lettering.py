@@ -46,9 +46,22 @@ def wrap(text: str, face: Font, width: float) -> list[str]:
     return [*lines, line] if line else lines
 
 
+def balanced(text: str, face: Font, width: float) -> list[str]:
+    """The same in as many lines, about equally long, so that no last word stands alone."""
+    lines = wrap(text, face, width)
+    low, high = 0.5 * width, width
+    while len(lines) > 1 and high - low > 0.02 * width:
+        middle = (low + high) / 2
+        narrower = wrap(text, face, middle)
+        low, high = (low, middle) if len(narrower) == len(lines) else (middle, high)
+        lines = narrower if len(narrower) == len(lines) else lines
+    return lines
+
+
 def tail(text: str, face: Font, width: float, count: int) -> list[str]:
     """The last ``count`` lines of ``text``: of what is still being said, the newest words matter."""
-    lines = wrap(text, face, width)
+
+    lines = balanced(text, face, width)
     if len(lines) <= count:
         return lines
     first, *others = wrap(text, face, width - face.getlength("… "))[-count:]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demo.overlay.lettering import Font, font, letters, line_height, tail, wrap
+from demo.overlay.lettering import Font, balanced, font, letters, line_height, tail, wrap
 from demo.overlay.patch import Color, Patch, sheet
 
 USER, REPLY = (178, 214, 255), (255, 255, 255)
@@ -66,8 +66,10 @@ class Reply:
         """``asked``: the user's words are shown, too."""
         self._place = place
         self._face = font(place.size, text)
-        lines = wrap(text, self._face, place.column)
         rows = _SHARED if asked else _ALONE
+        lines = balanced(text, self._face, place.column)
+        if len(lines) > rows:
+            lines = wrap(text, self._face, place.column)
         self._pages = [lines[start : start + rows] for start in range(0, len(lines), rows)]
         self._shown = -1  # letters that have appeared
         self._patch: Patch | None = None  # of them
