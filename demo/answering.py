@@ -87,8 +87,7 @@ class Answerer:
     async def _think(self, question: str, history: Sequence[ChatMessage], mark: Mark) -> AsyncGenerator[Utterance]:
         written = self._persona.written_answer(question)
         if written is None:
-            messages = [*self._persona.opening(), *history, {"role": "user", "content": question}]
-            deltas = self._llm.stream(messages)
+            deltas = self._llm.stream(self._persona.prompt(question, history))
         else:
             deltas = _once(written.answer)
         async with contextlib.aclosing(deltas):

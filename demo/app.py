@@ -15,6 +15,8 @@ from demo.interruption import Interrupted, Interruption, interruptible
 from demo.life import Life
 from demo.look import camera_pose
 from demo.overlay.meter import DEAD_SECONDS, Meter
+from demo.persona import load_persona
+from demo.persona_check import report
 from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker, Speaker
 from demo.preflight import avatar_file, check
 from demo.recorder import Recorder
@@ -44,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings, rest = parse(sys.argv[1:] if arguments is None else arguments)
         if rest.list_devices:
             print(list_devices())
+        elif rest.persona_check:
+            return report(load_persona(settings.persona, settings.avatar).in_language(settings.lang), rest.json)
         elif rest.doctor:
             return diagnose(settings, rest.json)
         elif settings.serve:

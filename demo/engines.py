@@ -73,10 +73,13 @@ async def load_engines(settings: Settings, notify: Notify) -> Engines:
 
     A language model service that is not there yet is only reported: it may come.
     """
-    persona = load_persona(settings.persona)
+    persona = load_persona(settings.persona, settings.avatar)
+    if sentence := persona.untranslated(settings.lang):
+        notify(sentence)
+    persona = persona.in_language(settings.lang)
     llm, voice, face, _ = await asyncio.gather(
         _load_llm(settings, persona, notify),
-        asyncio.to_thread(_timed, "voice", lambda: open_voice(settings, notify)),
+        asyncio.to_thread(_timed, "voice", lambda: open_voice(settings, notify, persona.voice)),
         asyncio.to_thread(_timed, "face model", lambda: load_face(settings)),
         asyncio.to_thread(_timed, "text tables", lambda: speakable(persona.greeting, settings.lang)),
     )

@@ -90,9 +90,15 @@ class Settings:
         "conversation",
         metavar="MOOD",
     )
-    lang: str = _option("en", "language spoken and heard, as in en, de, fr, ko", "conversation", metavar="LANG")
+    lang: str = _option("en", "language spoken and heard, as in en, de, es, fr, ko, zh: any that both Vosk and gTTS know", "conversation", metavar="LANG")
     stt: str = _option("auto", "speech recognition", "conversation", choices=("auto", "vosk", "whisper"))
-    tts: str = _option("hibari", "voice", "conversation", choices=("hibari", "gtts"))
+    tts: str = _option(
+        "auto",
+        "voice: hibari (offline, English) or gtts (any language, needs the internet); auto takes the persona's, or else "
+        "the one that speaks the language",
+        "conversation",
+        choices=("auto", "hibari", "gtts"),
+    )
     llm_model: str | None = _option(None, "model of the OpenAI-compatible service", "conversation", metavar="MODEL")
     end_silence_ms: int = _option(
         480, "silence that ends the user's turn", "conversation", metavar="MS", within=(100, 5000)
@@ -173,6 +179,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from this file first")
     parser.add_argument("--list-devices", action="store_true", help="list microphones and loudspeakers, and stop")
+    parser.add_argument(
+        "--persona-check", action="store_true", help="ask the persona its own test questions, and stop; see --json"
+    )
     parser.add_argument(
         "--doctor", action="store_true", help="look whether everything is fit for a show, in half a minute, and stop"
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from demo.languages import LANGUAGES, language_of
 from demo.settings import Settings, SettingsError
 from streamingtalker.audio import Resampler
 from streamingtalker.errors import UserError
@@ -77,7 +78,10 @@ class GttsVoice:
     def __init__(self, lang: str, site: str = GOOGLE, seconds: float = GTTS_SECONDS) -> None:
         from gtts.lang import tts_langs
 
-        if lang not in tts_langs():
+        known = tts_langs()
+        if lang not in known:
+            lang = LANGUAGES[language_of(lang)].gtts if language_of(lang) in LANGUAGES else language_of(lang)
+        if lang not in known:
             raise SettingsError(f"gTTS does not speak {lang!r}; 'gtts-cli --all' lists its languages for --lang.")
         self.name = f"gTTS ({lang})"
         self._lang = lang
@@ -168,12 +172,17 @@ def _in_time(call: Callable[[], list[np.ndarray]], seconds: float) -> list[np.nd
     return answer.result(seconds)
 
 
-def open_voice(settings: Settings, notify: Notify) -> Voice:
-    """The voice that ``settings`` choose. Blocks while it loads; raises SettingsError."""
+def open_voice(settings: Settings, notify: Notify, wanted: str | None = None) -> Voice:
+    """The voice that ``settings`` choose, or else the one ``wanted``, or else one that speaks the language.
+
+    Blocks while it loads; raises SettingsError.
+    """
+    english = language_of(settings.lang) == "en"
+    name = settings.tts if settings.tts != "auto" else wanted or ("hibari" if english else "gtts")
     hibari = HibariVoice(settings.seed)
-    if settings.tts == "gtts":
+    if name == "gtts":
         return FallbackVoice(GttsVoice(settings.lang), hibari, notify)
-    if not settings.lang.startswith("en"):
+    if not english:
         notify(f"The offline voice hibari speaks English only; for {settings.lang!r} use --tts gtts.")
     return hibari
 

@@ -25,7 +25,7 @@ def host() -> Persona:
 
 def test_a_small_persona(tmp_path):
     persona = load_persona(write(tmp_path, SMALL))
-    assert persona == Persona(name="Tim", greeting="Hi.", manner="You are Tim.")
+    assert persona == Persona(name="Tim", greeting="Hi.", manner="You are Tim.", translations=persona.translations)
     assert persona.opening() == [{"role": "system", "content": "You are Tim."}]
     assert persona.written_answer("Who are you?") is None
     assert persona.phrases == Phrases()
@@ -33,7 +33,7 @@ def test_a_small_persona(tmp_path):
 
 def test_a_full_persona(tmp_path):
     text = SMALL + (
-        'facts = ["You like tea.", "You are old."]\n[phrases]\nempty = "Hm."\n'
+        'nearest_facts = 2\nfacts = ["You like tea.", "You are old."]\n[phrases]\nempty = "Hm."\n'
         '[[examples]]\nquestion = "A?"\nanswer = "B."\n'
         '[[answers]]\nquestions = ["Where is the museum?"]\nanswer = "In  the\\n park."\n'
     )
@@ -53,7 +53,23 @@ def test_a_full_persona(tmp_path):
 @pytest.mark.parametrize(
     "text, wrong",
     [
-        (SMALL + 'nmae = "x"', "unknown key 'nmae'"),
+        (SMALL + 'nmae = "x"', "unknown key 'nmae'; write 'name'"),
+        (SMALL + 'zzz = "x"', "unknown key 'zzz'; known are name, greeting"),
+        (SMALL.replace("Hi.", "Hi {nmae}."), "'greeting' has the unknown placeholder {nmae}; write {name}"),
+        (SMALL + "likeness = 2", "'likeness' needs to be a number from 0 to 1"),
+        (SMALL + 'likeness = "0.5"', "'likeness' needs to be a number from 0 to 1"),
+        (SMALL + 'voice = "parrot"', "'voice' is 'parrot'; choose one of hibari, gtts"),
+        (
+            SMALL + 'translations = "de"',
+            "'translations' needs to be a table for each language; write [translations.de]",
+        ),
+        (SMALL + 'translations.de = "x"', "translations.de needs to be a table"),
+        (
+            SMALL + '[translations.de]\ngreting = "x"',
+            "[translations.de] has the unknown key 'greting'; write 'greeting'",
+        ),
+        (SMALL + "phrases = 3", "phrases needs to be a table"),
+        (SMALL + "lang = 3", "'lang' needs to be text"),
         ('name = "Tim"\ngreeting = "Hi."', "lacks the key 'manner'"),
         (SMALL.replace('"Tim"', "3"), "'name' needs to be text"),
         (SMALL.replace('"Tim"', '" "'), "'name' needs to be text"),
@@ -164,3 +180,80 @@ def test_face_and_moods_are_read(tmp_path):
     file.write_text(text.replace("happy:0.3", "grumpy"))
     with pytest.raises(PersonaError, match=r"p\.toml: 'mood' is wrong\. There is no mood 'grumpy'"):
         load_persona(file)
+
+
+NAMELESS = """greeting = "I am {name}."\nmanner = "You are {name}."\n[[answers]]\nquestions = ["Hello {name}."]
+answer = "{name} says hello."\n[translations.de]\ngreeting = "Ich bin {name}."\n"""
+
+
+def test_the_face_names_whom_the_file_does_not(tmp_path):
+    file = write(tmp_path, NAMELESS)
+    assert load_persona(file).greeting == "I am Maya."
+    kwame = load_persona(file, "kwame")
+    assert (kwame.name, kwame.greeting, kwame.manner) == ("Kwame", "I am Kwame.", "You are Kwame.")
+    assert kwame.written_answer("hello kwame").answer == "Kwame says hello."
+    assert kwame.in_language("de-AT").greeting == "Ich bin Kwame."
+    assert load_persona(file, "faces/the_queen.glb").name == "The Queen"
+    own = write(tmp_path, 'avatar = "mei"\n' + NAMELESS)
+    assert (load_persona(own).name, load_persona(own, "arthur").name) == ("Mei", "Arthur")
+    fixed = write(tmp_path, 'name = "Ada"\n' + NAMELESS)
+    assert load_persona(fixed, "arthur").greeting == "I am Ada."
+
+
+def test_the_host_agrees_with_its_face():
+    arthur = load_persona(Settings().persona, "arthur")
+    said = [arthur.greeting, *(item.answer for item in arthur.answers), *(m["content"] for m in arthur.opening())]
+    assert any("Arthur" in text for text in said) and not any("Maya" in text or "{" in text for text in said)
+
+
+def test_in_another_language_only_what_is_translated_is_said(host):
+    german = host.in_language("de")
+    assert german.greeting.startswith("Hallo, ich bin Maya") and "verstanden" in german.phrases.not_heard
+    assert german.manner.endswith("Always answer in German.") and german.examples == ()
+    assert german.written_answer("Who are you?") is None and host.untranslated("de") is None
+    assert host.in_language("en-GB") == host
+    finnish = host.in_language("fi")
+    assert finnish.greeting == host.greeting and "[translations.fi]" in host.untranslated("fi")
+
+
+@pytest.mark.parametrize("lang", ["de", "es", "fr", "ko", "zh"])
+def test_every_usual_phrase_is_translated(host, lang):
+    there = host.in_language(lang)
+    assert all(getattr(there.phrases, item) != getattr(Phrases(), item) for item in vars(Phrases()))
+    assert "Maya" in there.greeting
+    for text in (there.greeting, *vars(there.phrases).values()):
+        assert speakable(text, lang) == text
+
+
+def test_a_persona_written_in_another_language(tmp_path):
+    text = 'name = "Emil"\nlang = "de"\ngreeting = "Hallo."\nmanner = "Du bist Emil."\n'
+    emil = load_persona(write(tmp_path, text + '[phrases]\nslow = "Moment."\n'))
+    assert emil.phrases.slow == "Moment." and "verstanden" in emil.phrases.not_heard
+    assert emil.untranslated("de-AT") is None and "'de'" in emil.untranslated("en")
+
+
+def test_only_the_nearest_facts_are_told(tmp_path):
+    facts = 'facts = ["Whales eat krill.", "Sharks have no bones.", "Bees dance."]\n'
+    persona = load_persona(write(tmp_path, SMALL + facts))
+    assert persona.opening() == [{"role": "system", "content": "You are Tim."}]
+    assert persona.prompt("what do whales eat")[-1]["content"] == "Fact: Whales eat krill.\nwhat do whales eat"
+    assert persona.prompt("who are you")[-1]["content"] == "who are you"
+    past = [{"role": "user", "content": "Hm?"}, {"role": "assistant", "content": "Hm."}]
+    assert persona.prompt("what is a bee", past)[1:3] == past
+    assert persona.prompt("what is a bee")[-1]["content"].startswith("Fact: Bees dance.")
+    all_of_them = load_persona(write(tmp_path, "nearest_facts = 3\n" + SMALL + facts))
+    assert "Bees dance." in all_of_them.opening()[0]["content"]
+    assert all_of_them.prompt("what is a bee")[-1]["content"] == "what is a bee"
+
+
+def test_an_example_may_show_what_to_make_of_a_fact(tmp_path):
+    example = '[[examples]]\nfact = "F."\nquestion = "Q?"\nanswer = "A."\n'
+    assert load_persona(write(tmp_path, SMALL + example)).opening()[1]["content"] == "Fact: F.\nQ?"
+
+
+def test_an_open_question_stops_a_written_answer(tmp_path):
+    answers = '[[answers]]\nquestions = ["Where are you?"]\nanswer = "Here."\n'
+    asked = "where are you going"
+    assert load_persona(write(tmp_path, "likeness = 0.5\n" + SMALL + answers)).written_answer(asked).answer == "Here."
+    open_too = 'likeness = 0.5\nopen_questions = ["Where are you going?"]\n' + SMALL + answers
+    assert load_persona(write(tmp_path, open_too)).written_answer(asked) is None

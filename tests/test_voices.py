@@ -260,7 +260,11 @@ def test_the_voice_is_chosen_by_the_settings():
     notices: list[str] = []
     assert open_voice(replace(Settings(), tts="gtts", lang="fr"), notices.append).name == "gTTS (fr)"
     assert notices == []
-    assert open_voice(replace(Settings(), lang="de"), notices.append).name == "hibari"
+    assert open_voice(replace(Settings(), lang="de"), notices.append).name == "gTTS (de)"
+    assert open_voice(replace(Settings(), lang="zh"), notices.append, "gtts").name == "gTTS (zh)"
+    assert open_voice(Settings(), notices.append, "gtts").name == "gTTS (en)"
+    assert open_voice(Settings(), notices.append).name == "hibari" and notices == []
+    assert open_voice(replace(Settings(), lang="de", tts="hibari"), notices.append, "gtts").name == "hibari"
     assert len(notices) == 1 and "--tts gtts" in notices[0]
 
 
