@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from demo.doctor.findings import Finding, Level
 from demo.models import ModelError, ModelStore, reachable
+from demo.persona import load_persona
 from demo.settings import ASSETS, Settings
 
 CHECKSUMS = ASSETS / "sha256sums"  # of the weights and avatars that come with the program
@@ -143,9 +144,17 @@ def needed_services(settings: Settings, environment: Mapping[str, str]) -> list[
     elif environment.get("OPENAI_API_KEY") or environment.get("OPENAI_BASE_URL"):
         url = environment.get("OPENAI_BASE_URL") or "https://api.openai.com"
         services.append(_service("language model", url, "unset OPENAI_API_KEY and OPENAI_BASE_URL"))
-    if settings.tts == "gtts" and settings.server is None:
+    if _speaks_online(settings) and settings.server is None:
         services.append(_service("voice", "https://translate.google.com", "use --tts hibari"))
     return [service for service in services if service.host not in _LOCAL]
+
+
+def _speaks_online(settings: Settings) -> bool:
+    """Whether the voice comes from the internet: asked for, the persona's, or the only one of that language."""
+    if settings.tts != "auto":
+        return settings.tts == "gtts"
+    wanted = getattr(load_persona(settings.persona), "voice", None)
+    return wanted == "gtts" or not (wanted or settings.lang.startswith("en"))
 
 
 def _service(part: str, url: str, instead: str) -> Service:

@@ -212,7 +212,7 @@ def judge_microphone(name: str, quiet: np.ndarray, everything: np.ndarray) -> Fi
             "microphone", Level.RED, f"{name!r} delivers nothing", "plug it in again, or choose one with --input-device"
         )
     level, loudest = level_db(quiet), float(np.abs(everything).max())
-    figures = {"level_dbfs": round(level, 1), "peak_dbfs": round(20 * np.log10(loudest + 1e-9), 1)}
+    figures = {"level_dbfs": round(level, 1), "peak_dbfs": round(float(20 * np.log10(loudest + 1e-9)), 1)}
 
     def finding(grade: Level, text: str, remedy: str = "") -> Finding:
         return Finding("microphone", grade, f"{name!r} {text}", remedy, figures)
