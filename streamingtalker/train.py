@@ -21,7 +21,7 @@ import torch
 from rich.progress import Progress
 
 from streamingtalker.audio.posteriors import RECOGNISERS, open_recogniser
-from streamingtalker.audio.student import StudentDims, recogniser_of, save_student
+from streamingtalker.audio.student import StudentDims, StudentRecogniser, save_student
 from streamingtalker.checkpoint import load_own_talker, save_talker
 from streamingtalker.config import AudioDims, MotionDims, TalkerDims
 from streamingtalker.data.dataset import Corpus, CorpusError, Example, extract_features, load_example
@@ -172,7 +172,7 @@ class Run:
         save_student(self.out / "recogniser.safetensors", student)
         held = [*self.lessons("val"), *self.lessons("test")]
         known = {clip.voice for clip in self.corpus.split("train")}
-        self.agreement = agreement_by_voice(recogniser_of(student), held, known)
+        self.agreement = agreement_by_voice(StudentRecogniser(student), held, known)
         for group, figures in self.agreement.items():
             bar.console.print(f"{group}: {figures}")
         save_student(self.out / "recogniser.safetensors", student, self._card())

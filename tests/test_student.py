@@ -16,10 +16,10 @@ from streamingtalker.audio.student import (
     DEFAULT_STUDENT,
     Student,
     StudentDims,
+    StudentRecogniser,
     load_student,
     log_mel,
     power_spectrum,
-    recogniser_of,
     save_student,
 )
 from streamingtalker.config import AudioDims, ConfigError
@@ -64,7 +64,7 @@ def tiny_lessons(clips: int = 4) -> list[Lesson]:
 
 @pytest.mark.parametrize("samples", [0, 319, 320, 6400, 25600, 25919])
 def test_a_frame_for_every_hop(samples):
-    scores = recogniser_of(Student(TINY).eval())(sound(2)[:samples])
+    scores = StudentRecogniser(Student(TINY).eval())(sound(2)[:samples])
     assert scores.shape == (samples // HOP, 5) and scores.dtype == np.float32
     np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-5)
 
@@ -88,7 +88,7 @@ def test_a_stretched_filterbank_hears_higher_and_keeps_its_ends():
 
 
 def test_any_chopping_gives_the_same_posteriors():
-    recogniser, pcm = recogniser_of(Student(TINY).eval()), sound(2.3)
+    recogniser, pcm = StudentRecogniser(Student(TINY).eval()), sound(2.3)
     whole, pieces = PosteriorStream(recogniser, 5), PosteriorStream(recogniser, 5)
     expected = np.concatenate([whole.feed(pcm), whole.finish()])
     chopped = [pieces.feed(piece) for piece in np.array_split(pcm, 41)]
@@ -100,14 +100,14 @@ def test_a_file_gives_the_student_back(tmp_path):
     save_student(tmp_path / "a.safetensors", student, {"seed": 3})
     again = load_student(tmp_path / "a.safetensors")
     assert again.dims == TINY
-    np.testing.assert_allclose(recogniser_of(again)(sound(1)), recogniser_of(student)(sound(1)), atol=0.02)
+    np.testing.assert_allclose(StudentRecogniser(again)(sound(1)), StudentRecogniser(student)(sound(1)), atol=0.02)
 
 
 def test_a_sharp_student_is_surer_of_the_same():
     student = Student(TINY).eval()
     sharp = Student(dataclasses.replace(TINY, sharpness=2.0)).eval()
     sharp.load_state_dict(student.state_dict())
-    mild, sure = (np.exp(recogniser_of(each)(sound(1))) for each in (student, sharp))
+    mild, sure = (np.exp(StudentRecogniser(each)(sound(1))) for each in (student, sharp))
     np.testing.assert_array_equal(mild.argmax(1), sure.argmax(1))
     assert (sure.max(1) > mild.max(1)).all()
     np.testing.assert_allclose(sure.sum(1), 1, atol=1e-5)
@@ -230,7 +230,7 @@ def test_agreement_with_oneself_and_with_the_deaf():
     lessons = tiny_lessons(2)
     deaf = agreement(lambda pcm: np.log(np.tile([[1e-3] * 4 + [0.996]], (len(pcm) // HOP, 1))), lessons)
     assert deaf.same == deaf.within == 0 and deaf.kl > 3 and deaf.frames == 300
-    student = recogniser_of(Student(TINY).eval())
+    student = StudentRecogniser(Student(TINY).eval())
     itself = [dataclasses.replace(lesson, taught=hear(student, lesson)) for lesson in lessons]
     spoken = [lesson for lesson in itself if (lesson.taught.argmax(1) != 4).any()]
     figures = agreement(student, spoken)
@@ -242,8 +242,15 @@ def test_a_student_learns():
     lessons = tiny_lessons()
     with progress_bar() as bar:
         student, steps = train_student(lessons, TINY, Budget(steps=60), LoopOptions(rate=5e-3), 0, bar)
-    learnt, fresh = (agreement(recogniser_of(each), lessons) for each in (student, Student(TINY).eval()))
+    learnt, fresh = (agreement(StudentRecogniser(each), lessons) for each in (student, Student(TINY).eval()))
     assert steps == 60
     assert student.dims.sharpness > 1
     assert learnt.within > 0.8
     assert learnt.kl < 0.8 * fresh.kl
+
+
+def test_windows_heard_together_are_heard_as_if_alone():
+    recogniser = StudentRecogniser(Student(TINY).eval())
+    windows = np.stack([sound(1.6, seed) for seed in range(3)])
+    alone = np.stack([recogniser(window) for window in windows])
+    np.testing.assert_allclose(recogniser.together(windows), alone, atol=1e-4)

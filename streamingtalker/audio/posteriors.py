@@ -140,9 +140,9 @@ def _best() -> Recogniser:
 
 
 def _student() -> Recogniser:
-    from streamingtalker.audio.student import load_student, recogniser_of
+    from streamingtalker.audio.student import StudentRecogniser, load_student
 
-    return recogniser_of(load_student())
+    return StudentRecogniser(load_student())
 
 
 def _hama() -> Recogniser:

@@ -4,7 +4,6 @@ For where the large one does not exist. ``training/distil.py`` teaches it.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,19 +87,26 @@ class Student(nn.Module):
         return self.out(self.hidden(mel)).log_softmax(2)
 
 
-def recogniser_of(student: Student) -> Callable[[np.ndarray], np.ndarray]:
+class StudentRecogniser:
     """A student as a ``Recogniser``: PCM float32 [n] at 16 kHz → log-probabilities [n // 320, classes]."""
-    bands = torch.from_numpy(mel_filterbank(student.dims.bands))
+
+    def __init__(self, student: Student) -> None:
+        self._student = student
+        self._bands = torch.from_numpy(mel_filterbank(student.dims.bands))
+
+    def __call__(self, pcm: np.ndarray) -> np.ndarray:
+        """One window."""
+        return self.together(np.asarray(pcm, np.float32)[None])[0]
 
     @torch.inference_mode()
-    def recognise(pcm: np.ndarray) -> np.ndarray:
-        if len(pcm) < HOP:
-            return np.zeros((0, student.dims.classes), np.float32)
-        power = power_spectrum(torch.from_numpy(np.ascontiguousarray(pcm, np.float32))[None])
-        scores = student.dims.sharpness * student(log_mel(power, bands))[0]
-        return scores.log_softmax(1).numpy()
-
-    return recognise
+    def together(self, windows: np.ndarray) -> np.ndarray:
+        """Windows of the same length [B, n] → [B, n // 320, classes], each as if it were alone."""
+        student = self._student
+        if windows.shape[1] < HOP:
+            return np.zeros((len(windows), 0, student.dims.classes), np.float32)
+        power = power_spectrum(torch.from_numpy(np.ascontiguousarray(windows, np.float32)))
+        scores = student.dims.sharpness * student(log_mel(power, self._bands))
+        return scores.log_softmax(2).numpy()
 
 
 def save_student(path: str | Path, student: Student, card: dict[str, Any] | None = None) -> None:
