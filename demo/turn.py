@@ -24,6 +24,8 @@ SENTENCES_AHEAD = 32  # how far the language model may run ahead of the voice
 SENTENCE_PAUSE_SECONDS = 0.18
 CLAUSE_PAUSE_SECONDS = 0.06  # after a piece of a sentence that was too long to wait for
 CLOSING_SECONDS = 0.3  # silence in which the mouth comes to rest
+AUDIBLE = 0.004  # -48 dBFS: where a voice begins to be heard
+KEPT_LEAD_SECONDS = 0.01  # of the silence before a turn's first sound: whoever asked waits for it
 SECRET_SECONDS = 2.0  # of sound that are made before it is certain that they will be heard
 SECONDS_A_CHARACTER = 0.06  # roughly, of a voice
 
@@ -97,6 +99,7 @@ class Turn:
         self._samples = 0
         self._frames = 0
         self._sound: asyncio.Queue[tuple[Mood, np.ndarray] | None] = asyncio.Queue(SOUND_AHEAD_PIECES)
+        self._face_begun = asyncio.Event()
         self._heard_from: float | None = None  # when the first sound was sent
 
     async def speak(self, lines: AsyncIterator[Utterance]) -> None:
@@ -136,10 +139,20 @@ class Turn:
             self.spoken.append(spoken)
             self._mood = line.mood
             async for pcm in in_thread(self._voice.speak(line.text)):
-                await self._play(pcm)
+                await self._play(pcm if self._samples else self._without_lead(pcm))
+                await self._let_the_face_begin()
             spoken.end = self._samples
             await self._rest(CLAUSE_PAUSE_SECONDS if ends_in_mid_sentence(line.text) else SENTENCE_PAUSE_SECONDS)
         await self._rest(CLOSING_SECONDS - SENTENCE_PAUSE_SECONDS)
+
+    def _without_lead(self, pcm: np.ndarray) -> np.ndarray:
+        loud = np.flatnonzero(np.abs(pcm) > AUDIBLE)
+        lead = int(loud[0]) - round(KEPT_LEAD_SECONDS * self._voice.sample_rate) if len(loud) else 0
+        return pcm[max(0, lead) :]
+
+    async def _let_the_face_begin(self) -> None:
+        """Until it shows something nobody hears anything: the voice must not take the processor from it."""
+        await self._face_begun.wait()
 
     async def _next_line(self, lines: asyncio.Queue[Utterance | None]) -> Utterance | None:
         """The next sentence. If it is not there when the sound runs out, silence lets the face finish the last one."""
@@ -178,12 +191,16 @@ class Turn:
             self.watch.mark("tts_first_audio")
             self._heard_from = self._heard_from or asyncio.get_running_loop().time()
             self._samples += len(piece)
+            if not self._frames:
+                self._face_begun.clear()
             await self._sound.put((self._mood, piece))
 
     async def _animate(self) -> None:
         await self._in_animator(self._animator.begin, self._mood)
         while (heard := await self._sound.get()) is not None:
             await self._show(await self._in_animator(self._animator.feed, *heard))
+            if self._frames or self._sound.empty():  # it shows something, or needs more sound to do so
+                self._face_begun.set()
         await self._show(await self._in_animator(self._animator.finish))
 
     async def _show(self, frames: list[Frame]) -> None:
