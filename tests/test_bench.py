@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 
 from streamingtalker.bench import main
-from streamingtalker.benchmark import latency
+from streamingtalker.benchmark import models
 from streamingtalker.benchmark.timing import (
-    COMPONENTS,
     Contender,
     Summary,
     Timing,
-    components,
     cut,
     measure,
     slope,
@@ -68,18 +66,13 @@ def test_a_stream_gives_its_first_frame_early_and_the_whole_clip_at_its_end():
     assert 0 < needed < 1.5 and needed * 10 == pytest.approx(round(needed * 10))
 
 
-def test_components_are_all_there_and_take_time():
-    found = components(tiny_talker(), cut(np.ones(16000, np.float32) * 0.1, 1))
-    assert tuple(found) == COMPONENTS and all(value > 0 for value in found.values())
-
-
 def test_cut_repeats_and_cuts():
     assert cut(np.array([1.0, 2.0]), 3 / 16000).tolist() == [1, 2, 1]
 
 
 def test_the_command_writes_figures_machine_and_drawing(tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(latency, "load_talker", lambda path, device: tiny_talker())
+    monkeypatch.setattr(models, "load_talker", lambda path, device, recogniser: tiny_talker())
     speech = tmp_path / "speech.wav"
     with wave.open(str(speech), "wb") as file:
         file.setnchannels(1)

@@ -10,43 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.progress import Progress, TimeRemainingColumn
 
-from streamingtalker.audio import RATE, Resampler, load_audio
-from streamingtalker.benchmark.machine import machine
-from streamingtalker.benchmark.timing import (
-    Summary,
-    components,
-    cut,
-    slope,
-    sound_needed,
-    streaming,
-    sweep,
-    whole_clip,
-)
-from streamingtalker.checkpoint import load_talker
+from streamingtalker.benchmark.models import Subject, model_arguments
+from streamingtalker.benchmark.passage import PARTS, median_cost, passage
+from streamingtalker.benchmark.timing import Summary, cut, slope, sound_needed, streaming, sweep, whole_clip
 from streamingtalker.errors import UserError
-from streamingtalker.generate import DEFAULT_WEIGHTS
 from streamingtalker.places import make_place
 from streamingtalker.streamer import FaceModel
 
 LENGTHS = (3, 6, 9, 12, 15, 18, 21, 24, 27)  # seconds, as in the paper
-SPEECH = Path(__file__).resolve().parents[2] / "assets" / "questions"
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m streamingtalker.bench latency",
+        parents=[model_arguments()],
         description="Measure the time to the first frame and per frame for sounds of different lengths.",
     )
-    parser.add_argument("--checkpoint", type=Path, default=DEFAULT_WEIGHTS, help="a model (default: ours)")
-    parser.add_argument("--speech", type=Path, nargs="+", help="recordings to speak (default: bundled questions)")
     parser.add_argument("--lengths", type=float, nargs="+", default=LENGTHS, help="seconds of sound", metavar="S")
     parser.add_argument("--runs", type=int, default=7, help="of each length (default: 7)")
-    parser.add_argument("--threads", type=int, help="of PyTorch (default: as many as it likes)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    parser.add_argument("--json", type=Path, help="where the figures go", metavar="OUT.json")
     parser.add_argument("--figure", type=Path, help="where the drawing goes", metavar="OUT.png")
     return parser.parse_args(argv)
 
@@ -55,14 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     arguments = _arguments(argv)
     try:
-        for path, what in ((arguments.json, "The report"), (arguments.figure, "The figure")):
-            if path:
-                make_place(path, what)
-        if arguments.threads:
-            torch.set_num_threads(arguments.threads)
-        speech = _speech(arguments.speech or sorted(SPEECH.glob("*.wav")))
-        model = load_talker(arguments.checkpoint, arguments.device)
-        document = _measure(model, speech, arguments.lengths, arguments.runs, arguments.device)
+        if arguments.figure:
+            make_place(arguments.figure, "The figure")
+        subject = Subject.of(arguments)
+        document = _measure(subject, arguments.lengths, arguments.runs, arguments.device)
         if arguments.json:
             arguments.json.write_text(json.dumps(document, indent=1) + "\n")
         if arguments.figure:
@@ -128,14 +107,13 @@ def draw(path: Path, document: Mapping[str, Any]) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _measure(model: FaceModel, speech: np.ndarray, lengths: Sequence[float], runs: int, device: str) -> dict[str, Any]:
+def _measure(subject: Subject, lengths: Sequence[float], runs: int, device: str) -> dict[str, Any]:
+    model, speech = subject.model, subject.speech
     contenders = [streaming(model), whole_clip(model)]
-    about = machine(device)
     with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn()) as bar:
         task = bar.add_task("runs", total=len(contenders) * len(lengths) * runs)
         results = sweep(contenders, speech, lengths, runs, progress=lambda: bar.advance(task))
-    return {
-        "machine": about,
+    return subject.about | {
         "fps": model.dims.fps,
         "piece_s": 0.1,
         "runs": runs,
@@ -156,14 +134,5 @@ def _contender(rows: Sequence[Summary], device: str) -> dict[str, Any]:
 
 def _components(model: FaceModel, pcm: np.ndarray, runs: int, clock: Callable[[], float]) -> dict[str, float]:
     """The median of several streams."""
-    rows = [components(model, pcm, clock) for _ in range(max(runs // 2, 1))]
-    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
-
-
-def _speech(paths: Sequence[Path]) -> np.ndarray:
-    pieces = []
-    for path in paths:
-        pcm, rate = load_audio(path)
-        resampler = Resampler(rate, RATE)
-        pieces += [resampler.feed(pcm), resampler.finish()]
-    return np.concatenate(pieces)
+    passages = [passage(model, pcm, clock) for _ in range(max(runs // 2, 1))]
+    return {part: median_cost(passages, [part]) for part in PARTS}

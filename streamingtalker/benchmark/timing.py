@@ -1,17 +1,13 @@
-"""Latency of a face model against the length of the sound, and where the time goes (the paper's Figure 3, Table 4)."""
+"""Latency of a face model against the length of the sound (the paper's Figure 3)."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 
 from streamingtalker.config import RATE
 from streamingtalker.streamer import PIECE, FaceModel, FaceStreamer
-
-COMPONENTS = ("audio encoder", "condition predictor", "diffusion head", "VQ-VAE decoder")
 
 
 @dataclass(frozen=True)
@@ -139,40 +135,6 @@ def sound_needed(model: FaceModel, speech: np.ndarray) -> float:
     return len(speech) / RATE
 
 
-@torch.inference_mode()
-def components(model: FaceModel, pcm: np.ndarray, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
-    """Milliseconds a frame in each part of the model, over one stream of ``pcm``, by that clock."""
-    spent = dict.fromkeys(COMPONENTS, 0.0)
-    encoder, state, frames = model.audio.stream(), model.state(), 0
-    state.sampler = _timed(state.sampler, spent, "diffusion head", clock)
-    pieces = [*(pcm[start : start + PIECE] for start in range(0, len(pcm), PIECE)), None]
-    for piece in pieces:
-        began = clock()
-        audio = encoder.finish() if piece is None else encoder.feed(piece)
-        heard, inside = clock(), spent["diffusion head"]
-        latents = model.next_latents(audio, state)
-        drawn = clock()
-        frames += len(model.next_offsets(latents, state).cpu())
-        spent["audio encoder"] += heard - began
-        spent["condition predictor"] += drawn - heard - (spent["diffusion head"] - inside)
-        spent["VQ-VAE decoder"] += clock() - drawn
-    return {name: 1000 * seconds / frames for name, seconds in spent.items()}
-
-
 def cut(speech: np.ndarray, seconds: float) -> np.ndarray:
     """``speech`` repeated or cut to a length."""
     return np.resize(speech, round(seconds * RATE)).astype(np.float32)
-
-
-def _timed(
-    function: Callable[..., Any], spent: dict[str, float], name: str, clock: Callable[[], float]
-) -> Callable[..., Any]:
-    def timed(*arguments: Any) -> Any:  # noqa: ANN401 - whatever it wraps
-        began = clock()
-        result = function(*arguments)
-        if isinstance(result, torch.Tensor) and result.is_cuda:
-            torch.cuda.synchronize()
-        spent[name] += clock() - began
-        return result
-
-    return timed
