@@ -9,11 +9,16 @@ from typing import Protocol
 
 import numpy as np
 
+_HALF_A_HEAD = 0.09  # metres from the eyes back to the axis about which heads turn
 _DISTANCE = 1.7  # metres from camera to face: a portrait lens, no big nose
 
 
 class Part(Protocol):
     """A piece of the drawn surface with one material."""
+
+    @property
+    def name(self) -> str:
+        """What it is; "hair…" for what lies in layers and keeps its shape."""
 
     @property
     def faces(self) -> tuple[int, int]:
@@ -75,6 +80,7 @@ class Batch:
     )  # float32 [n, 12]: position, normal, roughness and two-sidedness, linear RGBA; what OpenGL is given
     faces: np.ndarray  # int32 [f, 3] over the n
     members: np.ndarray  # int64 [n] over the R surface vertices
+    layered: np.ndarray  # bool [f]: of hair, so that what others hide stays hidden
     double_sided: bool
     translucent: bool
 
@@ -95,6 +101,7 @@ def batches(look: Look) -> list[Batch]:
 
 def _batch(look: Look, parts: list[Part], translucent: bool, double_sided: bool) -> Batch:
     faces = np.concatenate([look.faces[slice(*part.faces)] for part in parts])
+    layered = np.repeat([part.name.startswith("hair") for part in parts], [np.ptp(part.faces) for part in parts])
     members, local = np.unique(faces, return_inverse=True)
     finish = np.zeros((len(look.colors), 2), np.float32)
     for part in parts:
@@ -103,8 +110,8 @@ def _batch(look: Look, parts: list[Part], translucent: bool, double_sided: bool)
     data[:, 6:8] = finish[members]
     data[:, 8:12] = linear(look.colors[members])
     faces = local.reshape(-1, 3).astype(np.int32)
-    faces = faces[np.argsort(faces.min(axis=1), kind="stable")]  # neighbours together: vertices are lit once, not twice
-    return Batch(data, faces, members, double_sided, translucent)
+    order = np.argsort(faces.min(axis=1), kind="stable")  # neighbours together: vertices are lit once, not twice
+    return Batch(data, faces[order], members, layered[order], double_sided, translucent)
 
 
 def linear(colors: np.ndarray) -> np.ndarray:
@@ -136,6 +143,16 @@ def light_pose(direction: tuple[float, float, float]) -> np.ndarray:
     x /= np.linalg.norm(x)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)
+    return pose
+
+
+def turned(look: Look, yaw: float, pitch: float) -> np.ndarray:
+    """4x4 that turns the face about the middle of its head, by degrees to its left and downwards."""
+    (cy, cp), (sy, sp) = np.cos(np.radians((yaw, pitch))), np.sin(np.radians((yaw, pitch)))
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    middle = look.pivots.mean(axis=0) - (0.0, 0.0, _HALF_A_HEAD)
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = turn, middle - turn @ middle
     return pose
 
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from demo.canvas import Canvas, DisplayError, OffscreenCanvas, WindowCanvas
-from demo.look import Batch, Look, batches, camera_pose, field_of_view, light_pose
-from demo.opengl import Painter, Patches, Target, shader_source
+from demo.look import Batch, Look, batches, camera_pose, field_of_view, light_pose, turned
+from demo.opengl import Painter, Patches, Target
 from demo.overlay import Patch
+from demo.passes import make_passes
 from demo.quality import HIGH, LOW, LOWEST, MEDIUM, Quality
 
 __all__ = [
@@ -38,6 +39,8 @@ _LIGHTS = (  # direction to the light (right, up, front), linear colour, intensi
     ((0.80, 0.10, 0.60), (0.85, 0.92, 1.0), 0.22),  # fill
     ((0.45, 0.55, -0.75), (0.9, 0.95, 1.0), 0.55),  # rim
 )
+_TURNS = tuple((yaw, pitch) for yaw in range(-15, 16, 5) for pitch in (-8, 0, 8))  # degrees; heads turn less, see life/
+_FINE = 700  # pixels of the square picture in which hair is looked for
 _SKY = (0.20, 0.21, 0.23)  # linear colour of the light from everywhere
 
 
@@ -53,12 +56,14 @@ class Renderer:
         self.device = str(self._gl.glGetString(self._gl.GL_RENDERER), "utf-8", "replace")  # as the driver calls it
         self.quality = quality or (MEDIUM if self.software else HIGH)
         self._scene = _Scene(look)
-        self._passes = _make_passes(Painter(self._gl, "backdrop", "aspect"))
+        self._passes = make_passes()
         self._target = Target(self._gl)
         self._resolved = Target(self._gl)
         self._picture = Target(self._gl)
         self._patches = Patches(self._gl)
         self._softener = Painter(self._gl, "smooth", "texel")
+        if self.software:
+            self._leave_out_what_is_never_seen()
 
     @property
     def software(self) -> bool:
@@ -103,11 +108,8 @@ class Renderer:
         direct = shrink == 1.0 and not self.quality.samples and not self.quality.soften
         target = self._picture if direct else self._target
         target.resize(*size, samples=self.quality.samples)
-        self._passes.target = target
-        self._passes.per_pixel = self.quality.per_pixel
         self._scene.frame(width / height)
-        self._passes.viewport_width, self._passes.viewport_height = size
-        self._passes.render(self._scene.scene, flags=0)
+        self._passes.draw(self._scene.scene, target, self.quality.per_pixel)
         if direct:
             return
         refined = self._picture if shrink == 1.0 else self._resolved  # no step both refines and scales
@@ -118,6 +120,15 @@ class Renderer:
             self._target.copy_to(refined)
         if refined is not self._picture:
             refined.copy_to(self._picture)
+
+    def _leave_out_what_is_never_seen(self) -> None:
+        """Of hair, most lies under other hair. A graphics card draws that in no time; a processor is spared it."""
+        self._target.resize(_FINE, _FINE, samples=0)
+        self._scene.frame(1.0)
+        self._scene.move(self._gl, self._look.template)
+        self._passes.draw(self._scene.scene, self._target, per_pixel=False)  # uploads
+        seen = self._passes.seen(self._scene.scene, self._target, (turned(self._look, *turn) for turn in _TURNS))
+        self._scene.keep(self._gl, seen)
 
     def _soften(self, refined: Target) -> None:
         gl = self._gl
@@ -162,6 +173,16 @@ class _Scene:
             gl.glBindBuffer(gl.GL_ARRAY_BUFFER, primitive._buffers[0])
             gl.glBufferSubData(gl.GL_ARRAY_BUFFER, 0, batch.data.nbytes, batch.data)
 
+    def keep(self, gl: Any, seen: list[np.ndarray]) -> None:  # noqa: ANN401 - the OpenGL module
+        """Draw only the hair that is ``seen``, bool [f] for each batch, from now on, and what it borders on."""
+        for (batch, primitive), visible in zip(self._moving, seen, strict=True):
+            touched = np.zeros(len(batch.data), bool)
+            touched[batch.faces[visible]] = True
+            faces = batch.faces[touched[batch.faces].any(axis=1) | ~batch.layered]
+            primitive.indices = faces
+            gl.glBindBuffer(gl.GL_ELEMENT_ARRAY_BUFFER, primitive._buffers[2])
+            gl.glBufferData(gl.GL_ELEMENT_ARRAY_BUFFER, faces.nbytes, faces, gl.GL_STATIC_DRAW)
+
 
 def _primitive(batch: Batch) -> Any:  # noqa: ANN401 - pyrender's Primitive
     import pyrender
@@ -178,67 +199,3 @@ def _primitive(batch: Batch) -> Any:  # noqa: ANN401 - pyrender's Primitive
         indices=batch.faces,
         material=material,
     )
-
-
-def _make_passes(backdrop: Painter) -> Any:  # noqa: ANN401 - pyrender's Renderer, known only once OpenGL is loaded
-    """pyrender's renderer, drawing with our shaders over our backdrop into a target of our choice."""
-    import pyrender
-    from pyrender.shader_program import ShaderProgram
-
-    class Program(ShaderProgram):
-        def _load(self, shader_filename: str) -> str:
-            return shader_source(shader_filename, self.defines)
-
-    class Passes(pyrender.Renderer):
-        target: Target
-        per_pixel = False
-
-        def __init__(self) -> None:
-            super().__init__(1, 1)
-            self.dpscale = 1  # sizes are pixels already, on Retina displays too
-            self._program_cache = self._programs = _Programs(Program)
-
-        def _get_primitive_program(self, primitive: Any, flags: int, program_flags: int) -> Any:  # noqa: ANN401
-            self._programs.extra = {"PER_PIXEL": 1} if self.per_pixel else {}
-            return super()._get_primitive_program(primitive, flags, program_flags)
-
-        def _configure_forward_pass_viewport(self, flags: int) -> None:
-            super()._configure_forward_pass_viewport(flags)
-            gl = sys.modules["OpenGL.GL"]
-            gl.glBindFramebuffer(gl.GL_DRAW_FRAMEBUFFER, self.target.name)
-
-        def _sorted_mesh_nodes(self, scene: Any) -> list[Any]:  # noqa: ANN401 - pyrender's Scene
-            """Called when the target has been cleared and nothing is drawn yet."""
-            gl = sys.modules["OpenGL.GL"]
-            for switch in (gl.GL_DEPTH_TEST, gl.GL_BLEND, gl.GL_CULL_FACE):
-                gl.glDisable(switch)
-            backdrop.paint(3, self.viewport_width / self.viewport_height)
-            gl.glEnable(gl.GL_DEPTH_TEST)
-            return super()._sorted_mesh_nodes(scene)
-
-        def delete(self) -> None:
-            backdrop.delete()
-            super().delete()
-
-    return Passes()
-
-
-class _Programs:
-    """Our shaders in the place of pyrender's."""
-
-    def __init__(self, program: type[Any]) -> None:
-        self.extra: dict[str, int] = {}  # definitions beside pyrender's
-        self._program = program
-        self._made: dict[tuple[tuple[str, int], ...], Any] = {}
-
-    def get_program(self, vertex_shader: str, fragment_shader: str, geometry_shader: None, defines: dict) -> Any:  # noqa: ANN401
-        defines = {**defines, **self.extra}
-        key = tuple(sorted(defines.items()))
-        if key not in self._made:
-            self._made[key] = self._program(vertex_shader, fragment_shader, geometry_shader, defines=defines)
-        return self._made[key]
-
-    def clear(self) -> None:
-        for program in self._made.values():
-            program.delete()
-        self._made = {}

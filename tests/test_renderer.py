@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from demo.avatar import Part, load_avatar
-from demo.look import camera_pose, field_of_view, linear
+from demo.look import batches, camera_pose, field_of_view, linear, turned
 from demo.overlay import Captions, Overlay, Patch
 from demo.renderer import HIGH, LOW, MEDIUM, DisplayError, OffscreenCanvas, Renderer, WindowCanvas
 
@@ -107,6 +107,25 @@ def test_a_picture_larger_than_the_quality_allows_is_magnified(avatar, renderer)
         pixels = draw(renderer, avatar.template, size=(400, 400))
         assert np.abs(pixels - rest).mean() < 6
     renderer.quality = LOW
+
+
+@pytest.mark.parametrize(("yaw", "pitch"), [(0, 0), (-9, 5), (13, -6)])
+def test_hair_that_is_left_out_is_not_missed(avatar, renderer, yaw, pitch):
+    turn = turned(avatar, yaw, pitch)
+    vertices = (avatar.template @ turn[:3, :3].T + turn[:3, 3]).astype(np.float32)
+    spared = draw(renderer, vertices, size=(400, 400)).astype(int)
+    whole = Renderer(avatar, renderer.canvas, LOW)
+    whole._scene.keep(whole._gl, [np.ones(len(batch.faces), bool) for batch in batches(avatar)])
+    assert (np.abs(draw(whole, vertices, size=(400, 400)) - spared).max(axis=-1) > 16).sum() <= 3
+    assert all(primitive.indices.size >= 0.9 * 3 * len(batch.faces) for batch, primitive in whole._scene._moving)
+
+
+def test_a_processor_draws_much_less_hair_and_all_of_the_rest(avatar, renderer):
+    if not renderer.software:
+        pytest.skip("a graphics card draws all of it")
+    for batch, primitive in renderer._scene._moving:
+        left, rest = len(primitive.indices), int((~batch.layered).sum())
+        assert left == rest if not batch.layered.any() else rest < left < rest + 0.6 * batch.layered.sum()
 
 
 def resident_kb() -> int:

@@ -1,14 +1,10 @@
 // Skin, eyes, hair and cloth under three directional lights and a sky.
-struct DirectionalLight {
-    vec3 color;
-    float intensity;
-    vec3 direction;
-};
-uniform DirectionalLight directional_lights[MAX_DIRECTIONAL_LIGHTS];
+const int LIGHTS = 3;
+uniform vec3 to_light[LIGHTS];
+uniform vec3 radiance[LIGHTS];
 uniform vec3 cam_pos;
 uniform vec3 ambient_light;
 
-const int LIGHTS = 3;
 const vec3 WRAP = vec3(0.30, 0.18, 0.14);  // light creeps round edges, red furthest, as in skin
 const vec3 GROUND = vec3(0.55, 0.45, 0.42);  // what comes from below, as a share of the sky's light
 
@@ -32,12 +28,10 @@ vec3 lit(vec3 position, vec3 normal, vec3 albedo, vec2 material)
     float shine = roughness < 0.99 ? 1.0 : 0.0;  // nothing shines in a mouth or under hair
     float fresnel = 0.04 + 0.25 * edge * edge * edge * edge * (1.0 - roughness);
     for (int i = 0; i < LIGHTS; i++) {
-        vec3 to_light = -directional_lights[i].direction;
-        vec3 radiance = directional_lights[i].color * directional_lights[i].intensity;
-        float facing = dot(n, to_light);
-        diffuse += radiance * max((vec3(facing) + WRAP) / (1.0 + WRAP), 0.0);
-        float half_way = max(dot(n, normalize(to_light + view)), 0.0);
-        highlight += radiance * (pow(half_way, sharpness) * max(facing, 0.0));
+        float facing = dot(n, to_light[i]);
+        diffuse += radiance[i] * max((vec3(facing) + WRAP) / (1.0 + WRAP), 0.0);
+        float half_way = max(dot(n, normalize(to_light[i] + view)), 0.0);
+        highlight += radiance[i] * (pow(half_way, sharpness) * max(facing, 0.0));
     }
     return to_srgb(albedo * diffuse + highlight * (shine * fresnel * (sharpness + 8.0) * 0.125));
 }

@@ -3,12 +3,11 @@
 // A processor lights vertices: a face has fewer of them than the picture has pixels, and hair is drawn in many layers. A
 // graphics card lights pixels.
 layout(location = 0) in vec3 position;
-layout(location = NORMAL_LOC) in vec3 normal;
-layout(location = TEXCOORD_0_LOC) in vec2 texcoord_0;
-layout(location = COLOR_0_LOC) in vec4 color_0;
+layout(location = 1) in vec3 normal;
+layout(location = 2) in vec2 texcoord_0;
+layout(location = 3) in vec4 color_0;
 
-uniform mat4 V;
-uniform mat4 P;
+uniform mat4 camera;
 
 #include "lighting.glsl"
 
@@ -21,7 +20,7 @@ out vec2 surface;
 
 void main()
 {
-    gl_Position = P * (V * vec4(position, 1.0));
+    gl_Position = camera * vec4(position, 1.0);
 #ifdef PER_PIXEL
     color = color_0;
     world_position = position;
