@@ -6,9 +6,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 # Debian packages: sound, OpenGL and, for the tests, a virtual screen, a virtual sound server and more voices.
-DEMO_PACKAGES := python3-venv libportaudio2 libegl1 libgl1 libopengl0 libgl1-mesa-dri libglx-mesa0
+DEMO_PACKAGES := python3-venv libportaudio2 libegl1 libgl1 libopengl0 libgl1-mesa-dri libglx-mesa0 fonts-wqy-microhei
 WEIGHTS_PACKAGES := festival festvox-kdlpc16k
-TEST_PACKAGES := xvfb pulseaudio pulseaudio-utils libasound2-plugins espeak-ng flite
+TEST_PACKAGES := xvfb xdotool pulseaudio pulseaudio-utils libasound2-plugins espeak-ng flite
 
 .PHONY: demo test check models weights clean help
 

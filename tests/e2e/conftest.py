@@ -44,6 +44,12 @@ class Display:
         picture = ImageGrab.grab(xdisplay=self.env["DISPLAY"])
         return np.asarray(picture.convert("RGB"))
 
+    def type(self, *arguments: str) -> None:
+        """Press keys as ``xdotool`` does, in the window under the pointer: ``key f``, ``keydown space`` …"""
+        _need("xdotool", "xdotool")
+        command = ["xdotool", "mousemove", "640", "400", *arguments]
+        subprocess.run(command, env=os.environ | self.env, check=True, timeout=20)
+
 
 @dataclass
 class Recording:

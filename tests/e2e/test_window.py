@@ -101,6 +101,20 @@ def test_the_window_can_fill_the_screen(program, display):
     assert program.do("wait")["size"] == [400, 480]
 
 
+def test_keys_go_down_and_up_and_held_ones_do_not_repeat(program, display):
+    program.do("fullscreen")  # so that the pointer is over the window
+    program.do("wait")
+    display.type("keydown", "space")
+    assert program.do("wait")["strokes"] == ["+SPACE"]
+    assert program.do("wait")["strokes"] == program.do("wait")["strokes"] == [], "long enough for a keyboard to repeat"
+    display.type("keyup", "space")
+    assert program.do("wait")["strokes"] == ["-SPACE"]
+    display.type("key", "f", "m", "Escape")
+    assert program.do("wait")["strokes"] == ["+F", "-F", "+M", "-M", "+ESCAPE", "-ESCAPE"]
+    display.type("key", "question")
+    assert "+?" in program.do("wait")["strokes"]
+
+
 def test_without_a_display_it_is_said_in_a_sentence():
     code = "from demo.renderer import WindowCanvas\nWindowCanvas(64, 64)"
     env = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}

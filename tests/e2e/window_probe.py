@@ -1,6 +1,6 @@
 """A program for the window test: shows the face in a real window and does what the lines on its input say.
 
-Each command is answered with one JSON line: the picture's size, the keys pressed, whether the window was closed.
+Each command is answered with one JSON line: the picture's size, what the keys did, whether the window was closed.
 """
 
 import json
@@ -36,13 +36,13 @@ def main() -> None:
             canvas._window.set_size(*(int(value) for value in argument.split()))
         elif command == "fullscreen":
             canvas.toggle_fullscreen()
-        keys: list[str] = []
+        strokes: list[str] = []
         for _ in range(12):
-            keys += [stroke.key for stroke in canvas.poll() if stroke.down]
+            strokes += [f"{'+' if stroke.down else '-'}{stroke.key}" for stroke in canvas.poll()]
             stage.step()
         if command == "picture":
             Image.fromarray(renderer.read_pixels()).save(Path(argument))
-        print(json.dumps({"size": canvas.size, "keys": keys, "closed": canvas.closed}), flush=True)
+        print(json.dumps({"size": canvas.size, "strokes": strokes, "closed": canvas.closed}), flush=True)
     renderer.close()
 
 
