@@ -132,7 +132,6 @@ class Client:
         frames: FrameQueue,
         *,
         mood: Mood | None = None,
-        half_duplex: bool = False,
         on_turn: Callable[[ActiveTurn], None] = lambda turn: None,
         on_trace: Callable[[TurnTrace], None] = lambda trace: None,
         on_hearing: Callable[[Hearing], None] = lambda hearing: None,
@@ -144,7 +143,7 @@ class Client:
         self._playback = playback
         self._frames = frames
         self._mood = mood
-        self._taking = TurnTaking(half_duplex=half_duplex)
+        self._taking = TurnTaking()
         self._told_hearing = Hearing.OPEN
         self._on_turn = on_turn
         self._on_trace = on_trace
@@ -218,6 +217,15 @@ class Client:
     def hearing(self) -> Hearing:
         """How much is to be heard now."""
         return self._taking.hearing
+
+    @property
+    def half_duplex(self) -> bool:
+        """Whether nothing is to be heard while the avatar has the turn; to be set before the first one."""
+        return self._taking.half_duplex
+
+    @half_duplex.setter
+    def half_duplex(self, half_duplex: bool) -> None:
+        self._taking.half_duplex = half_duplex
 
     @property
     def switches(self) -> tuple[bool, bool]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from demo.client import ActiveTurn, Client, ServerConnectionError
+from demo.echo import CleanMicrophone, EchoError, Played
 from demo.frame_queue import FrameQueue
 from demo.listener import (
     FinalText,
@@ -83,7 +84,7 @@ class ClientThread:
         self._shared = shared
         self._wait_for_server = wait_for_server
         self._started = started
-        self._microphone: Microphone | None = None
+        self._open_microphone: Callable[[], Microphone] | None = None
         self._listener: Listener | None = None
         self._news: asyncio.Queue[ListenerNews] = asyncio.Queue()
         self._noticed_in = 0  # the turn in which the notice came
@@ -92,7 +93,6 @@ class ClientThread:
             shared.playback,
             shared.frames,
             mood=settings.mood,
-            half_duplex=self._half_duplex(),
             on_turn=self._begin_turn,
             on_trace=self._end_turn,
             on_hearing=self._hear,
@@ -205,23 +205,37 @@ class ClientThread:
             return lambda: typed(settings.text)
         if settings.question:
             microphone = WavMicrophone()
-            self._microphone = microphone
+            self._open_microphone = lambda: microphone
             return lambda: recorded(settings.question, microphone.play, self._news, self._client.quiet)
-        self._microphone = SoundDeviceMicrophone(settings.input_device)
+        self._open_microphone = self._real_microphone
         return lambda: overheard(self._news)
 
-    def _half_duplex(self) -> bool:
-        """Whether the avatar would hear itself. A recording hears nobody."""
-        return not self._settings.question
+    def _real_microphone(self) -> Microphone:
+        """One that does not hear the loudspeaker; else nothing is to be heard while the avatar speaks."""
+        microphone = SoundDeviceMicrophone(self._settings.input_device)
+        if not self._settings.half_duplex:
+            try:
+                return self._without_echo(microphone)
+            except EchoError as error:
+                told = f"{error} As it is, the avatar does not listen while it speaks."
+                self._notice_from_thread(Notice("warning", told))
+        self._client.half_duplex = True
+        return microphone
+
+    def _without_echo(self, microphone: Microphone) -> Microphone:
+        played = Played(self._shared.playback.clock.rate)
+        clean = CleanMicrophone(microphone, played)
+        self._shared.playback.taps.append(played.add)
+        return clean
 
     def _start_listening(self) -> None:
         """Load the recogniser and open the microphone, where the session needs them."""
-        if self._microphone is None:
+        if self._open_microphone is None:
             return
         recognizer = choose_recognizer(self._settings, ModelStore(), self._notice_from_thread)
         self.trace.engines["stt"] = recognizer.name
         options = VoiceActivityOptions(end_silence_ms=self._settings.end_silence_ms)
-        listener = Listener(self._microphone, recognizer, self._heard_from_thread, options=options)
+        listener = Listener(self._open_microphone(), recognizer, self._heard_from_thread, options=options)
         with self._lock:
             if self._ended:
                 return

@@ -90,7 +90,12 @@ class Settings:
         "conversation",
         metavar="MOOD",
     )
-    lang: str = _option("en", "language spoken and heard, as in en, de, es, fr, ko, zh: any that both Vosk and gTTS know", "conversation", metavar="LANG")
+    lang: str = _option(
+        "en",
+        "language spoken and heard, as in en, de, es, fr, ko, zh: any that both Vosk and gTTS know",
+        "conversation",
+        metavar="LANG",
+    )
     stt: str = _option("auto", "speech recognition", "conversation", choices=("auto", "vosk", "whisper"))
     tts: str = _option(
         "auto",
@@ -100,6 +105,9 @@ class Settings:
         choices=("auto", "hibari", "gtts"),
     )
     llm_model: str | None = _option(None, "model of the OpenAI-compatible service", "conversation", metavar="MODEL")
+    half_duplex: bool = _option(
+        False, "do not listen while the avatar speaks: for rooms in which it hears itself all the same", "conversation"
+    )
     end_silence_ms: int = _option(
         480, "silence that ends the user's turn", "conversation", metavar="MS", within=(100, 5000)
     )

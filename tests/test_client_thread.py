@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from demo import client_thread
 from demo import messages as m
 from demo.client_thread import ClientThread, Shared
+from demo.echo import EchoError
 from demo.frame_queue import FrameQueue
-from demo.listener import UserSpeaking
+from demo.listener import Draft, DraftWithdrawn, FinalText, UserSpeaking, Utterance
 from demo.playback import Playback, SimulatedSpeaker
 from demo.settings import Settings
 from demo.stage import SyncMeter
@@ -155,6 +157,109 @@ def test_who_speaks_into_the_avatars_turn_is_not_heard(playback):
         assert client.over.wait(30)
         client.stop()
     assert hearing == [False] and not client.status.hearing
+
+
+class Ears:
+    """In place of a listener: remembers what is asked of it."""
+
+    level = -30.0
+
+    def __init__(self):
+        self.asked = []
+
+    def set_mode(self, mode):
+        self.asked.append(str(mode))
+
+    def hold(self, held):
+        self.asked.append("held" if held else "let go")
+
+    def stop(self):
+        pass
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.005)
+
+
+def long_answer(message):
+    """An answer of a minute, most of which never comes."""
+    if isinstance(message, m.UserText | m.SayPhrase):
+        yield m.ReplyText(message.turn, "Well,", 0)
+        yield m.PcmChunk(message.turn, 0, np.full(RATE, 8000, "<i2").tobytes())
+        yield from (_frame(message.turn, index) for index in range(30))
+
+
+def test_the_keys_switch_what_is_heard_and_end_the_avatars_turn(playback):
+    received = []
+
+    def respond(message):
+        received.append(message)
+        return long_answer(message)
+
+    with running_server(respond) as url:
+        client = session(playback, lambda: url, text=("One?", "Two?", "Three?"))
+        client._listener = ears = Ears()
+        client.start()
+        until(lambda: client.status.turn is not None)
+        client.set_muted(True)
+        until(lambda: client.status.muted)
+        assert client.status.turn is not None and client.status.level == -30.0
+        until(lambda: playback.counts().played > 0)
+        client.push_to_talk(True)
+        until(lambda: client.status.turn is not None and client.status.turn.opening.text == "Two?")
+        assert client.status.pushed
+        client.push_to_talk(False)
+        until(lambda: not client.status.pushed)
+        client.set_muted(False)
+        client.new_conversation()
+        until(lambda: any(isinstance(message, m.NewConversation) for message in received))
+        client.stop()
+    assert ears.asked[:2] == ["guarded", "deaf"] and "held" in ears.asked and "let go" in ears.asked
+    first, *_ = [message for message in received if isinstance(message, m.Interrupt)]
+    assert first.turn == 1 and 0 < first.heard_samples < RATE
+    assert client.trace.turns[0].interrupted and client.trace.turns[0].heard_seconds > 0
+
+
+def test_whoever_interrupts_is_answered_and_the_avatar_is_silent_at_once(playback):
+    utterance = Utterance(1, 16_000, time.monotonic(), True, time.monotonic(), time.monotonic())
+    with running_server(long_answer) as url:
+        client = session(playback, lambda: url, text=("One?",))
+        client._listener = Ears()
+        client.start()
+        until(lambda: playback.counts().played > 0)
+        client._heard_from_thread(UserSpeaking(1, time.monotonic() - 0.2, interrupts=True))
+        until(lambda: client.trace.turns)
+        assert client.status.hearing and client.status.turn is None
+        assert 200 < client.trace.turns[0].silence_ms < 600
+        client._heard_from_thread(Draft(1, "And"))
+        client._heard_from_thread(DraftWithdrawn(1))
+        client._heard_from_thread(FinalText("And now?", utterance))
+        client.stop()
+    assert [turn.transcript for turn in client.trace.turns][:1] == ["One?"]
+
+
+def test_where_the_echo_cannot_be_taken_out_it_listens_only_when_silent(playback, monkeypatch):
+    def unavailable(microphone, played):
+        raise EchoError("No echo cancellation here; install it.")
+
+    monkeypatch.setattr(client_thread, "SoundDeviceMicrophone", lambda device: "real")
+    monkeypatch.setattr(client_thread, "CleanMicrophone", unavailable)
+    told = []
+    client = session(playback, lambda: "")
+    client._notice_from_thread = told.append
+    assert client._real_microphone() == "real" and client._client.half_duplex
+    assert "does not listen while it speaks" in told[0].text
+    assert playback.taps == []
+
+    monkeypatch.setattr(client_thread, "CleanMicrophone", lambda microphone, played: f"clean {microphone}")
+    client = session(playback, lambda: "")
+    assert client._real_microphone() == "clean real" and not client._client.half_duplex
+    assert len(playback.taps) == 1
+    client = session(playback, lambda: "", half_duplex=True)
+    assert client._real_microphone() == "real" and client._client.half_duplex
 
 
 def test_a_face_model_for_points_in_another_order_is_refused(playback):

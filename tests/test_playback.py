@@ -109,6 +109,20 @@ def test_stopping_fades_out_at_once_and_forgets_the_rest(playback, speaker):
     assert playback.clock.now().seconds is None, "the face must go to rest"
 
 
+def test_stopping_tells_how_much_was_heard_and_when_it_is_silent(playback, speaker):
+    assert playback.stop() == 0.0
+    playback.begin(1, RATE)
+    playback.write(1, np.full(500, 0.5, np.float32))
+    playback.start(1)
+    speaker.play(100)
+    assert playback.stop() == pytest.approx(0.1)
+    assert playback.silent_at() == pytest.approx(10.1 + LATENCY + 0.008, abs=0.011)
+    playback.begin(2, RATE)
+    speaker.play(20)
+    assert speaker.sound()[100:108].any(), "the next turn does not cut the fading"
+    assert not speaker.sound()[108:].any()
+
+
 def test_a_new_turn_silences_the_older_one(playback, speaker):
     first = playback.begin(1, RATE)
     playback.write(1, np.full(500, 0.5, np.float32))
