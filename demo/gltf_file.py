@@ -7,6 +7,7 @@ A broken file raises one of Python's own errors, which ``open_gltf``'s caller te
 import base64
 import io
 import json
+import stat
 import struct
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -137,13 +138,12 @@ def open_gltf(path: Path) -> GltfFile:
 
 def read_limited(path: Path) -> bytes:
     """A file's bytes. Raises OSError, and ValueError where it is too large or no regular file."""
-    if path.exists() and not path.is_file():
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
         raise ValueError("it is no regular file")
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
+    if state.st_size > MOST_BYTES:
         raise ValueError(f"it is larger than {MOST_BYTES // 1_000_000} MB")
-    return content
+    return path.read_bytes()
 
 
 def node_pose(node: Json) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 _HALF_A_HEAD = 0.09  # metres from the eyes back to the axis about which heads turn
+_MARGIN = 0.35  # of a face's measure, about what is shown
 _DISTANCE = 1.7  # metres from camera to face: a portrait lens, no big nose
 
 
@@ -160,6 +161,9 @@ def _portrait(look: Look) -> tuple[float, float, float]:
     """Height in metres of what is shown, its middle (y), and the width that must be seen."""
     eyes = float(look.pivots[:, 1].mean())
     unit = eyes - float(look.mouth[1])  # from mouth to eyes: the measure of a face
-    top = float(look.surface(look.template)[:, 1].max()) + 0.35 * unit
-    height = 6.6 * unit
-    return height, top - height / 2, 4.3 * unit  # a narrow picture cuts shoulders, a whole bust would float in it
+    surface = look.surface(look.template)
+    lowest, highest = surface.min(axis=0) - _MARGIN * unit, surface.max(axis=0) + _MARGIN * unit
+    top = min(float(highest[1]), eyes + 2.9 * unit)  # a tall hat may stand out of the picture
+    height = min(6.6 * unit, top - float(lowest[1]))  # a mask ends at its chin
+    width = min(4.3 * unit, float(highest[0] - lowest[0]))
+    return height, top - height / 2, width  # a narrow picture cuts shoulders, a whole bust would float in it

@@ -127,6 +127,8 @@ class TurnExporter(Tap):
         except (OSError, soundfile.LibsndfileError) as error:
             if not self._lost:
                 log.error("Turns cannot be written to %s any more (%s); check the space there.", self._folder, error)
+            if self._take is not None:
+                self._take.discard()
             self._lost, self._take = True, None
 
 
