@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from demo.client import ActiveTurn, Client, ServerConnectionError
 from demo.echo import CleanMicrophone, EchoError, Played
+from demo.end_of_turn import Patience
 from demo.frame_queue import FrameQueue
 from demo.listener import (
     FinalText,
@@ -35,7 +36,6 @@ from demo.status import Status
 from demo.tap import Tap
 from demo.trace import SessionTrace, TurnTrace
 from demo.turn_taking import Muted, Pushed, Renewed
-from demo.voice_activity import VoiceActivityOptions
 from streamingtalker.mood import Mood
 
 log = logging.getLogger(__name__)
@@ -234,8 +234,10 @@ class ClientThread:
             return
         recognizer = choose_recognizer(self._settings, ModelStore(), self._notice_from_thread)
         self.trace.engines["stt"] = recognizer.name
-        options = VoiceActivityOptions(end_silence_ms=self._settings.end_silence_ms)
-        listener = Listener(self._open_microphone(), recognizer, self._heard_from_thread, options=options)
+        patience, language = Patience(factor=self._settings.patience), self._settings.lang
+        listener = Listener(
+            self._open_microphone(), recognizer, self._heard_from_thread, patience=patience, language=language
+        )
         with self._lock:
             if self._ended:
                 return

@@ -7,15 +7,13 @@ how late the echo really is, is then measured by correlation, and corrected wher
 
 import logging
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from demo.messages import Notice
 from demo.microphone import BLOCK, RATE, AudioBlock, Microphone
-from demo.playback import Playback
 from streamingtalker.audio.resample import Resampler
 from streamingtalker.errors import UserError
 
@@ -274,17 +272,3 @@ def find_echo(played: np.ndarray, heard: np.ndarray, *, clarity: float = 12.0) -
     if lags[peak] < clarity * float(np.sqrt(np.mean(np.square(lags)))):
         return None
     return (peak - count // 4) / RATE
-
-
-def without_echo(
-    microphone: Microphone, playback: Playback, notify: Callable[[Notice], None]
-) -> tuple[Microphone, bool]:
-    """``microphone`` without what ``playback`` plays, and True; where that is impossible itself and False, and why."""
-    try:
-        played = Played(playback.clock.rate)
-        clean = CleanMicrophone(microphone, played)
-    except EchoError as error:
-        notify(Notice("warning", f"The avatar cannot be interrupted while it speaks: {error}"))
-        return microphone, False
-    playback.taps.append(played.add)
-    return clean, True

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.barge_in import SpeechJudge
+from demo.end_of_turn import Patience
 from demo.microphone import RATE, AudioBlock, Microphone, Recording
 from demo.recognizers import Recognizer
 from demo.voice_activity import (
@@ -153,19 +155,30 @@ class Listener:
         recognizer: Recognizer,
         emit: Callable[[ListenerEvent], None],
         *,
-        options: VoiceActivityOptions | None = None,
+        patience: Patience | None = None,
+        language: str = "en",
         detector: SpeechDetector | None = None,
         tail: float = _TAIL_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``emit`` is called from the listener's threads. ``tail``: seconds it stays deaf after having been DEAF."""
+        """``emit`` is called from the listener's threads. ``language`` is what the user speaks.
+
+        ``tail``: seconds it stays deaf after having been DEAF.
+        """
         self._microphone = microphone
         self._emit = emit
         self._monotonic = monotonic
+        patience = patience or Patience()
+        options = VoiceActivityOptions(end_silence_ms=patience.longest_ms)  # less once the words are known
         self._activity = VoiceActivity(detector or SileroDetector(), options)
         self._wish = _Wish(tail)
-        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._recogniser = _Recogniser(recognizer, self._work, emit, monotonic)
+        self._work: queue.Queue[_Work | None] = queue.Queue()
+        self._speakers = _Speakers(emit)
+
+        def judge(pause: SpeechPaused, text: str) -> None:
+            self._activity.end_after(pause.last_speech_sample, patience.silence_ms(text, language))
+
+        self._recogniser = _Recogniser(recognizer, self._work, self._speakers, emit, judge, monotonic)
         self._threads = [
             threading.Thread(target=self._guard, args=(self._hear,), name="listener", daemon=True),
             threading.Thread(target=self._guard, args=(self._recogniser.run,), name="recogniser", daemon=True),
@@ -194,6 +207,10 @@ class Listener:
         for thread in running:
             thread.join(timeout)
         return not any(thread.is_alive() for thread in running)
+
+    def settle(self) -> None:
+        """Wait until all that was heard so far has been worked through; for those whose time is virtual."""
+        self._work.join()
 
     def set_mode(self, mode: Hearing) -> None:
         """How much to hear from now on; when DEAF, an utterance in progress is forgotten. From any thread."""
@@ -225,12 +242,13 @@ class Listener:
                 self._level = _decibels(block.pcm)
                 if over := self._recordings.ended(block, self._activity.speaking):
                     self._work.put(over)
-                if self._wish.mode_at(block.time) is Hearing.DEAF:
+                mode = self._wish.mode_at(block.time)
+                if mode is Hearing.DEAF:
                     self._fall_deaf()
                     continue
                 self._deaf = False
                 for event in self._activity.feed(block.pcm, block.position, held=self._wish.held):
-                    self._handle(event, block)
+                    self._handle(event, block, mode)
         finally:
             self._work.put(None)
 
@@ -242,12 +260,13 @@ class Listener:
             self._work.put(_Forget())
         self._activity.reset()
 
-    def _handle(self, event: SpeechEvent, block: AudioBlock) -> None:
+    def _handle(self, event: SpeechEvent, block: AudioBlock, mode: Hearing) -> None:
         if isinstance(event, SpeechStarted):
             self._utterance += 1
             self._started = event.sample
-            interrupts = self._wish.mode_at(block.time) is Hearing.GUARDED
-            self._emit(UserSpeaking(self._utterance, block.time_of(event.sample), interrupts))
+            self._speakers.begin(self._utterance, block.time_of(event.first))
+        if isinstance(event, SpeechStarted | SpeechAudio):
+            self._speakers.hear(event.audio, mode)
         if isinstance(event, SpeechEnded):
             self._recordings.utterance_ended()
             self._work.put(_Ended(event.last_speech_sample - self._started, self._times(event, block)))
@@ -307,19 +326,65 @@ class _Wish:
             return self._mode if captured > self._deaf_until else Hearing.DEAF
 
 
+class _Speakers:
+    """Tells that somebody speaks, once an utterance; over the avatar's voice only if it is surely speech.
+
+    Two threads find out: the hearing one by the sound, the recognising one by the words.
+    """
+
+    def __init__(self, emit: Callable[[ListenerEvent], None]) -> None:
+        self._emit = emit
+        self._judge = SpeechJudge()
+        self._lock = threading.Lock()
+        self._told = 0  # the last utterance that was told of
+        self._current = UserSpeaking(0, 0.0)
+
+    def begin(self, utterance: int, time: float) -> None:
+        """Perhaps somebody speaks, since monotonic ``time``."""
+        self._judge.reset()
+        self._current = UserSpeaking(utterance, time)
+
+    def hear(self, pcm: np.ndarray, mode: Hearing) -> None:
+        """The next float32 [n] of that, heard in ``mode``."""
+        if self._told == self._current.utterance:
+            return
+        self._judge.feed(pcm)
+        if mode is Hearing.OPEN:
+            self._tell(self._current)
+        elif self._judge.sure:
+            self._tell(replace(self._current, interrupts=True))
+
+    def read(self, utterance: int, text: str) -> bool:
+        """Whether ``utterance``, in which ``text`` was recognised, is one at all."""
+        current = self._current
+        if current.utterance == utterance and self._judge.believes(text):
+            self._tell(replace(current, interrupts=True))
+        return self._told >= utterance
+
+    def _tell(self, speaking: UserSpeaking) -> None:
+        with self._lock:
+            if self._told < speaking.utterance:
+                self._told = speaking.utterance
+                self._emit(speaking)
+
+
 class _Recogniser:
     """The recognising thread: works through what the hearing one leaves it."""
 
     def __init__(
         self,
         recognizer: Recognizer,
-        work: "queue.SimpleQueue[_Work | None]",
+        work: "queue.Queue[_Work | None]",
+        speakers: _Speakers,
         emit: Callable[[ListenerEvent], None],
+        judge: Callable[[SpeechPaused, str], None],
         monotonic: Callable[[], float],
     ) -> None:
         self._recognizer = recognizer
         self._work = work
+        self._speakers = speakers
         self._emit = emit
+        self._judge = judge  # is told what was understood at a pause
         self._monotonic = monotonic
         self._abandoned = threading.Event()
         self._utterance = 0
@@ -334,25 +399,32 @@ class _Recogniser:
 
     def run(self) -> None:
         while (work := self._work.get()) is not None and not self._abandoned.is_set():
-            match work:
-                case SpeechStarted():
-                    self._begin()
-                    self._feed(work.audio)
-                case SpeechAudio():
-                    self._feed(work.audio)
-                    self._perhaps_show()
-                case SpeechPaused():
-                    self._paused = True
-                    self._write_draft()
-                case SpeechResumed():
-                    self._paused = False
-                    self._withdraw()
-                case _Ended():
-                    self._finish(work)
-                case _Forget():
-                    self._recognizer.reset()
-                case RecordingEnded():
-                    self._emit(work)
+            try:
+                self._do(work)
+            finally:
+                self._work.task_done()
+        self._work.task_done()
+
+    def _do(self, work: _Work) -> None:
+        match work:
+            case SpeechStarted():
+                self._begin()
+                self._feed(work.audio)
+            case SpeechAudio():
+                self._feed(work.audio)
+                self._perhaps_show()
+            case SpeechPaused():
+                self._paused = True
+                self._write_draft(work)
+            case SpeechResumed():
+                self._paused = False
+                self._withdraw()
+            case _Ended():
+                self._finish(work)
+            case _Forget():
+                self._recognizer.reset()
+            case RecordingEnded():
+                self._emit(work)
 
     def _begin(self) -> None:
         self._utterance += 1
@@ -368,18 +440,22 @@ class _Recogniser:
         if not self._paused and self._new >= self._recognizer.partial_interval * RATE and self._work.empty():
             self._show()
 
-    def _show(self) -> None:
+    def _show(self) -> bool:
+        """Whether there is anything to show."""
         self._new = 0
         text = self._recognizer.partial()
-        if text and text != self._shown:
+        if not text or not self._speakers.read(self._utterance, text):
+            return False
+        if text != self._shown:
             self._shown = text
             self._emit(PartialText(self._utterance, text))
+        return True
 
-    def _write_draft(self) -> None:
-        self._show()
-        if self._shown:
+    def _write_draft(self, pause: SpeechPaused) -> None:
+        if self._show():
             self._draft = self._shown
             self._emit(Draft(self._utterance, self._draft))
+        self._judge(pause, self._draft)
 
     def _withdraw(self) -> None:
         if self._draft:
@@ -391,7 +467,8 @@ class _Recogniser:
         if text != self._draft:
             self._withdraw()
         utterance = replace(ended.utterance, text_time=self._monotonic())
-        self._emit(FinalText(text, utterance) if text else NotUnderstood(utterance))
+        if self._speakers.read(utterance.number, text):
+            self._emit(FinalText(text, utterance) if text else NotUnderstood(utterance))
 
 
 def _decibels(pcm: np.ndarray) -> float:

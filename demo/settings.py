@@ -108,8 +108,15 @@ class Settings:
     half_duplex: bool = _option(
         False, "do not listen while the avatar speaks: for rooms in which it hears itself all the same", "conversation"
     )
-    end_silence_ms: int = _option(
-        480, "silence that ends the user's turn", "conversation", metavar="MS", within=(100, 5000)
+    patience: float = _option(
+        1.0,
+        "how long to wait in a silence before answering: above 1 for slow speakers, below for quick ones",
+        "conversation",
+        metavar="FACTOR",
+        within=(0.5, 4),
+    )
+    half_duplex: bool = _option(
+        False, "do not listen while the avatar speaks, for rooms in which it hears itself", "conversation"
     )
 
     # Model and machine
@@ -267,4 +274,4 @@ def _check(name: str, value: Any, what: str) -> None:  # noqa: ANN401
     if choices and value not in choices:
         raise SettingsError(f"{what} is {value!r}; choose one of {', '.join(choices)}.")
     if within and not within[0] <= value <= within[1]:  # not a number is in no range
-        raise SettingsError(f"{what} is {value}; give a number from {within[0]:.0f} to {within[1]:.0f}.")
+        raise SettingsError(f"{what} is {value}; give a number from {within[0]:g} to {within[1]:g}.")

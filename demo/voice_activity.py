@@ -6,6 +6,7 @@ fast, and the process that listens needs no torch.
 """
 
 import importlib.util
+import math
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class SpeechStarted:
     """Somebody speaks. ``audio`` holds everything up to now, a little silence before the first sound included."""
 
     sample: int  # position of audio[0]
+    first: int  # position of the first window with speech in it
     audio: np.ndarray  # float32 [n]
 
 
@@ -117,7 +119,36 @@ class VoiceActivityOptions:
     preroll_ms: int = 300  # kept from before the first of them
     pause_ms: int = 200  # silence that may be the end
     end_silence_ms: int = 480  # silence that is the end
+    near_db: float = 8.0  # a voice is at least so much louder than the quietest moment of the last seconds: no babble
     max_utterance_ms: int = 30_000  # longer ones are cut here, pre-roll included
+
+
+class Loudness:
+    """Tells a voice nearby from a hall full of them, which a network for speech cannot.
+
+    The quietest moment of the last seconds is the hall. A voice begins where it is much louder; it goes on while it is
+    nearer to its own loudness than to the hall's.
+    """
+
+    _SMOOTH = 3  # blocks averaged
+    _MEMORY = 94  # blocks, 3 s, in which anybody draws breath
+
+    def __init__(self) -> None:
+        self._powers: deque[float] = deque(maxlen=self._SMOOTH)
+        self._levels: deque[float] = deque(maxlen=self._MEMORY)
+        self._loudest = -math.inf  # dB, of the voice that speaks
+
+    def feed(self, pcm: np.ndarray, near_db: float, *, during: bool) -> bool:
+        """Whether a voice in float32 [512] is near; ``during`` an utterance or before one."""
+        self._powers.append(float(np.square(pcm).mean()))
+        level = 10 * math.log10(sum(self._powers) / len(self._powers) + 1e-10)
+        self._levels.append(level)
+        hall = min(self._levels)
+        if not during:
+            self._loudest = level
+            return level >= hall + near_db
+        self._loudest = max(self._loudest, level)
+        return level >= hall + min(near_db, (self._loudest - hall) / 2)
 
 
 class VoiceActivity:
@@ -130,6 +161,8 @@ class VoiceActivity:
         self._detector = detector
         self._options = options or VoiceActivityOptions()
         self._held = False
+        self._end_silence = (0, self._options.end_silence_ms)  # after this sample, milliseconds
+        self._loudness = Loudness()
         self._preroll = -(-_samples(self._options.preroll_ms) // BLOCK)  # blocks
         self.reset()
 
@@ -150,14 +183,25 @@ class VoiceActivity:
         While ``held`` no silence ends the utterance; it ends with the first block that is not held any more.
         """
         speech = self._detector.probability(pcm)
+        if not self._loudness.feed(pcm, self._options.near_db, during=self._speaking):
+            speech = 0.0
         released, self._held = self._held and not held, held
         if not self._speaking:
             return self._await(pcm, position, speech)
         return self._during(pcm, position, speech, released)
 
+    def end_after(self, last_speech_sample: int, milliseconds: int) -> None:
+        """How long the silence after that sample has to be to end the utterance. From any thread."""
+        self._end_silence = (last_speech_sample, milliseconds)
+
+    def _silence_needed(self) -> int:
+        after, milliseconds = self._end_silence
+        return milliseconds if after == self._last else self._options.end_silence_ms
+
     def _idle(self) -> None:
         self._speaking = self._paused = False
         self._voiced = 0  # blocks of a candidate
+        self._first = 0  # position of the first of them
         self._last = 0  # position after the last block with speech
 
     def _await(self, pcm: np.ndarray, position: int, speech: float) -> list[SpeechEvent]:
@@ -165,6 +209,7 @@ class VoiceActivity:
         end = position + BLOCK
         self._before.append(pcm)
         if speech >= self._options.start_probability:
+            self._first = self._first if self._voiced else position
             self._voiced += 1
             self._last = end
         elif self._voiced and end - self._last > _samples(self._options.max_gap_ms):
@@ -178,7 +223,7 @@ class VoiceActivity:
         audio = np.concatenate(self._before)
         self._before.clear()
         self._speaking, self._start = True, end - len(audio)
-        return [SpeechStarted(self._start, audio)]
+        return [SpeechStarted(self._start, self._first, audio)]
 
     def _trim(self, blocks: int) -> None:
         while len(self._before) > blocks:
@@ -197,7 +242,7 @@ class VoiceActivity:
             self._paused = True
             events.append(SpeechPaused(self._last))
         too_long = end + BLOCK - self._start > _samples(self._options.max_utterance_ms)
-        silent = silence >= _samples(self._options.end_silence_ms) and not self._held
+        silent = silence >= _samples(self._silence_needed()) and not self._held
         if silent or released or too_long:
             events.append(SpeechEnded(self._last, end))
             self._idle()

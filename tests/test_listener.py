@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from demo.acoustics import NO_INTERRUPTIONS, at_level
 from demo.devices import DeviceError
+from demo.end_of_turn import Patience
 from demo.listener import (
     Draft,
     DraftWithdrawn,
@@ -21,7 +23,6 @@ from demo.listener import (
 from demo.microphone import BLOCK, RATE, AudioBlock, WavMicrophone
 from demo.models import ModelError, ModelStore
 from demo.recognizers import WhisperRecognizer
-from demo.voice_activity import VoiceActivityOptions
 from streamingtalker.audio import load_audio
 from tests.conftest import missing
 from tests.test_microphone import ManualClock, write
@@ -36,12 +37,14 @@ class Timetable(ManualClock):
     def __init__(self):
         super().__init__()
         self.actions = []
+        self.settle = lambda: None
 
     def at(self, seconds, action):
         self.actions.append((100.0 + seconds, action))
         self.actions.sort(key=lambda item: item[0])
 
     def wait_until(self, due):
+        self.settle()
         while self.actions and self.actions[0][0] <= due:
             self.actions.pop(0)[1]()
         super().wait_until(due)
@@ -86,6 +89,7 @@ class Stage:
         self.listener = Listener(
             self.microphone, self.recognizer, self.events.append, monotonic=self.clock.monotonic, **options
         )
+        self.clock.settle = self.listener.settle  # recognising takes no virtual time
 
     def run(self, seconds):
         """All events of that much virtual time."""
@@ -112,7 +116,7 @@ def test_a_question_becomes_text_timed_by_its_true_last_sample():
     assert 0.45 < utterance.decided_time - utterance.last_speech_time < 0.62
     assert utterance.text_time >= utterance.decided_time
     (speaking,) = stage.of(UserSpeaking)
-    assert speaking.time == pytest.approx(100.4, abs=0.2)
+    assert speaking.time == pytest.approx(100.7, abs=0.1)
     assert stage.events.index(speaking) < stage.events.index(final)
     assert stage.of(RecordingEnded) == [RecordingEnded(WHO, 1)]
     assert stage.events[-1] == stage.of(RecordingEnded)[0]
@@ -176,6 +180,77 @@ def test_the_level_is_that_of_the_last_block(tmp_path):
         stage.clock.at(seconds, lambda: levels.append(stage.listener.level))
     stage.run(2.0)
     assert levels == [-100.0, pytest.approx(-23.0, abs=0.1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "silence"), [("Who are you?", 0.27), ("My name is Anna.", 0.5), ("I would like to", 1.3)]
+)
+def test_the_silence_that_ends_a_turn_depends_on_the_words(text, silence):
+    stage = Stage(Scribe(lambda samples: text))
+    stage.microphone.play(WHO)
+    stage.run(5.0)
+    (final,) = stage.of(FinalText)
+    assert final.utterance.decided_time - final.utterance.last_speech_time == pytest.approx(silence, abs=0.08)
+
+
+def test_the_end_waits_for_a_slow_recogniser_to_tell_the_words():
+    heard = threading.Event()
+
+    class Slow(Scribe):
+        def partial(self):
+            assert heard.wait(timeout=30)
+            return "Who are you?"
+
+    stage = Stage(Slow())
+    stage.clock.settle = lambda: None
+    stage.microphone.play(WHO)
+    stage.clock.at(2.0, heard.set)
+    stage.clock.at(2.0, lambda: stage.listener.settle())
+    stage.run(5.0)
+    (final,) = stage.of(FinalText)
+    assert final.utterance.decided_time == pytest.approx(102.0, abs=0.07)
+
+
+# --- over the avatar's voice ------------------------------------------------------------------------------------------
+
+
+def over_the_avatars_voice(tmp_path, sound, answer):
+    """What comes of float32 [n] while the avatar speaks, at a usual loudness."""
+    stage = Stage(Scribe(answer))
+    stage.listener.set_mode(Hearing.GUARDED)
+    noise = np.random.default_rng(0).normal(0, 1e-4, RATE)
+    stage.microphone.play(write(tmp_path / "over.wav", np.concatenate([noise, at_level(sound, -25), noise])))
+    stage.run(0.4 + 2.0 + len(sound) / RATE + 2.0)
+    return stage
+
+
+@pytest.mark.parametrize("path", [WHO, FRANCE])
+def test_speech_interrupts_and_is_understood_from_its_beginning(tmp_path, path):
+    pcm = load_audio(path)[0]
+    stage = over_the_avatars_voice(tmp_path, pcm, lambda samples: f"it was {samples} samples")
+    (speaking,), (final,) = stage.of(UserSpeaking), stage.of(FinalText)
+    assert speaking.interrupts and speaking.utterance == final.utterance.number
+    assert speaking.time == pytest.approx(100.4 + 1.0 + 0.3, abs=0.13)
+    assert stage.events.index(speaking) < stage.events.index(stage.of(PartialText)[0])
+    assert int(final.text.split()[2]) > len(pcm) - 0.6 * RATE  # with its beginning: the file has 0.6 s of silence
+
+
+@pytest.mark.parametrize("kind", NO_INTERRUPTIONS)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cough_a_laugh_a_hum_or_clapping_is_nothing(tmp_path, kind, seed):
+    sound = NO_INTERRUPTIONS[kind](np.random.default_rng(seed))
+    stage = over_the_avatars_voice(tmp_path, sound, lambda samples: "Mm-hmm.")
+    assert all(isinstance(event, RecordingEnded) for event in stage.events)
+
+
+def test_what_began_over_the_avatars_voice_is_ordinary_once_it_has_ended():
+    stage = Stage(Scribe(lambda samples: "Yes."))
+    stage.listener.set_mode(Hearing.GUARDED)
+    stage.microphone.play(WHO)
+    stage.clock.at(0.95, lambda: stage.listener.set_mode(Hearing.OPEN))
+    stage.run(5.0)
+    (speaking,), (final,) = stage.of(UserSpeaking), stage.of(FinalText)
+    assert not speaking.interrupts and final.text == "Yes."
 
 
 def test_silence_and_noise_give_nothing(tmp_path):
@@ -242,6 +317,7 @@ def test_a_slow_recogniser_does_not_hold_up_hearing():
         return "at last"
 
     stage = Stage(Scribe(answer))
+    stage.clock.settle = lambda: None
     for path in (WHO, FRANCE):
         stage.microphone.play(path)
     stage.clock.at(7.9, release.set)
@@ -267,6 +343,7 @@ def test_a_broken_recogniser_is_told_and_logged(caplog):
         raise RuntimeError("out of memory")
 
     stage = Stage(Scribe(answer))
+    stage.clock.settle = lambda: None  # nobody works any more
     stage.microphone.play(WHO)
     stage.run(5.0)
     (failed,) = stage.of(ListenerFailed)
@@ -284,7 +361,7 @@ def test_stopping_ends_both_threads_at_any_time():
 
 
 def test_end_silence_is_the_users_setting():
-    stage = Stage(options=VoiceActivityOptions(end_silence_ms=960))
+    stage = Stage(patience=Patience(factor=2.0))
     stage.microphone.play(WHO)
     stage.run(5.0)
     (final,) = stage.of(FinalText)

@@ -30,9 +30,9 @@ def test_lists_paths_and_switches_are_read():
 
 def test_the_command_line_goes_over_the_file(tmp_path):
     file = tmp_path / "demo.toml"
-    file.write_text('tts = "gtts"\nlang = "de"\nend-silence-ms = 700\ntext = ["eins", "zwei"]\nav_offset_ms = 5\n')
+    file.write_text('tts = "gtts"\nlang = "de"\npatience = 1.5\ntext = ["eins", "zwei"]\nav_offset_ms = 5\n')
     settings, _ = parse(["--config", str(file), "--lang", "fr"])
-    assert (settings.tts, settings.lang, settings.end_silence_ms) == ("gtts", "fr", 700)
+    assert (settings.tts, settings.lang, settings.patience) == ("gtts", "fr", 1.5)
     assert settings.text == ("eins", "zwei")
     assert settings.av_offset_ms == 5.0
 
@@ -67,7 +67,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--size", "0"], ["--threads", "0"], ["--port", "-1"], ["--seed", "-1"], ["--end-silence-ms", "-5"]]
+    "arguments", [["--size", "0"], ["--threads", "0"], ["--port", "-1"], ["--seed", "-1"], ["--patience", "-5"]]
 )
 def test_a_number_outside_its_range_is_refused_by_name(arguments):
     with pytest.raises(SettingsError, match=f"{arguments[0]} is {arguments[1]}; give a number from"):

@@ -1,4 +1,5 @@
 import importlib.util
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def run(activity, blocks, start=0):
 
 
 def scripted(probabilities, **options):
-    activity = VoiceActivity(Scripted(), VoiceActivityOptions(**options))
+    activity = VoiceActivity(Scripted(), VoiceActivityOptions(near_db=-math.inf, **options))
     return run(activity, [np.full(BLOCK, p, np.float32) for p in probabilities])
 
 
@@ -116,7 +117,7 @@ def test_who_never_stops_is_cut_and_heard_on():
 
 
 def test_reset_forgets_the_utterance():
-    activity = VoiceActivity(Scripted())
+    activity = VoiceActivity(Scripted(), VoiceActivityOptions(near_db=-math.inf))
     run(activity, [np.ones(BLOCK)] * 10)
     assert activity.speaking
     activity.reset()

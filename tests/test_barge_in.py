@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from demo.acoustics import clap, cough, hum, laugh
+from demo.barge_in import SpeechJudge, is_back_channel
+from demo.microphone import RATE
+from streamingtalker.audio import load_audio
+from tests.test_voice_activity import QUESTIONS
+
+
+def judged(pcm):
+    judge = SpeechJudge()
+    for first in range(0, len(pcm), 512):
+        judge.feed(pcm[first : first + 512])
+    return judge
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_half_a_second_of_speech_is_varied(path):
+    judge = judged(load_audio(path)[0][: int(0.3 * RATE) + RATE // 2])
+    assert judge.believes("Who") and not judge.believes("Mm-hmm.")
+
+
+def test_a_sentence_is_more_varied_than_anything_else():
+    least = min(judged(load_audio(path)[0]).variety for path in QUESTIONS)
+    others = [judged(sound(np.random.default_rng(seed))).variety for sound in (cough, hum, laugh) for seed in range(12)]
+    assert least > 1.5 * max(others)
+
+
+@pytest.mark.parametrize("sound", [clap, cough, hum, laugh])
+def test_what_one_does_while_listening_is_not(sound):
+    sure = [judged(sound(np.random.default_rng(seed))).sure for seed in range(12)]
+    assert sum(sure) == 0
+
+
+def test_silence_tones_and_noise_are_not():
+    assert SpeechJudge().variety == judged(np.zeros(RATE, np.float32)).variety == 0
+    tone = np.sin(np.arange(RATE) * 2 * np.pi * 200 / RATE).astype(np.float32)
+    assert judged(tone).variety < 1
+    assert judged(np.random.default_rng(0).normal(0, 0.1, RATE)).variety == 0
+
+
+def test_reset_forgets():
+    judge = judged(load_audio(QUESTIONS[1])[0])
+    judge.reset()
+    assert judge.variety == 0 and not judge.sure
+
+
+@pytest.mark.parametrize("text", ["", "Mm-hmm.", "uh-huh", "Yes, yeah, right.", "Ha ha ha!", "Okay.", "Oh, wow"])
+def test_words_with_which_one_listens(text):
+    assert is_back_channel(text)
+
+
+@pytest.mark.parametrize("text", ["Stop!", "no", "Okay, stop.", "What?", "yes but", "你好"])
+def test_words_with_which_one_interrupts(text):
+    assert not is_back_channel(text)
