@@ -115,9 +115,6 @@ class Settings:
         metavar="FACTOR",
         within=(0.5, 4),
     )
-    half_duplex: bool = _option(
-        False, "do not listen while the avatar speaks, for rooms in which it hears itself", "conversation"
-    )
 
     # Model and machine
     talker: Path = _option(

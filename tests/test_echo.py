@@ -165,5 +165,5 @@ def test_without_the_library_it_is_said_what_to_do(monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", none)
-    with pytest.raises(EchoError, match="No module named 'livekit'.*pip install"):
+    with pytest.raises(EchoError, match=r"No module named 'livekit'.*pip install"):
         CleanMicrophone(Microphone(np.zeros(BLOCK, np.float32)), Played(RATE))

@@ -67,7 +67,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--size", "0"], ["--threads", "0"], ["--port", "-1"], ["--seed", "-1"], ["--patience", "-5"]]
+    "arguments", [["--size", "0"], ["--threads", "0"], ["--port", "-1"], ["--seed", "-1"], ["--patience", "-5.0"]]
 )
 def test_a_number_outside_its_range_is_refused_by_name(arguments):
     with pytest.raises(SettingsError, match=f"{arguments[0]} is {arguments[1]}; give a number from"):
