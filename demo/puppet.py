@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+from scipy import sparse
 
 from demo.export.arkit import SHAPES, Solver
 from demo.frame_queue import FrameQueue
@@ -24,11 +25,11 @@ class Puppet:
         """``rig``: of the talking mesh. Of its shapes those are used that the head has."""
         self._solver = Solver.of(rig, head.shape_names)
         order = [head.shape_names.index(name) for name in self._solver.names]
-        self._shapes = head.shapes[order].reshape(len(order), -1)
+        self._shapes = sparse.csr_matrix(head.shapes[order].reshape(len(order), -1).T)  # few vertices move by each
 
     def offsets(self, frame: np.ndarray) -> np.ndarray:
         """Offsets float32 [V of the head, 3] for a frame [V of the talking mesh, 3], both in metres."""
-        return (self._solver.weights(frame[None])[0] @ self._shapes).reshape(-1, 3)
+        return (self._shapes @ self._solver.weights(frame[None])[0]).reshape(-1, 3)
 
 
 class PuppetQueue(FrameQueue):

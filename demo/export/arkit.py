@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import solve_triangular
 from scipy.optimize import lsq_linear, nnls
 
@@ -52,7 +53,7 @@ class Solver:
     """Finds the weights nearest to a frame."""
 
     names: tuple[str, ...]  # of the S shapes it may use
-    matrix: np.ndarray  # float64 [S, 3 V], the shapes as rows
+    matrix: sparse.csr_matrix  # float64 [S, 3 V], the shapes as rows; most shapes move little of the mesh
     factor: np.ndarray  # float64 [S, S], upper; ‖A w − o‖² is ‖factor w − target‖² and a constant
 
     @classmethod
@@ -60,8 +61,8 @@ class Solver:
         """For the shapes of a rig, or those of them that are named."""
         chosen = tuple(name for name in rig.shape_names if names is None or name in names)
         shapes = rig.shapes[[rig.shape_names.index(name) for name in chosen]]
-        matrix = shapes.reshape(len(chosen), -1).astype(np.float64)
-        return cls(chosen, matrix, np.linalg.cholesky(matrix @ matrix.T).T)
+        matrix = sparse.csr_matrix(shapes.reshape(len(chosen), -1), dtype=np.float64)
+        return cls(chosen, matrix, np.linalg.cholesky((matrix @ matrix.T).toarray()).T)
 
     def weights(self, offsets: np.ndarray) -> np.ndarray:
         """The weights float32 [T, S] nearest to ``offsets`` [T, V, 3] in metres."""
