@@ -7,7 +7,7 @@ def main() -> int:
     """Run the demo. Returns the exit status: 2, with one sentence, where this Python cannot run it."""
     try:
         if sys.version_info < (3, 11):  # noqa: UP036 - this is where it is found out
-            return refuse(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; start it with a newer one.")
+            return refuse(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; start it with that.")
         from demo import app
 
         return app.main()

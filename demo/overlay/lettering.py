@@ -34,16 +34,24 @@ def line_height(face: Font) -> int:
 def wrap(text: str, face: Font, width: float) -> list[str]:
     """``text`` in lines at most ``width`` pixels wide; words wider than that, or without spaces, are cut anywhere."""
     lines: list[str] = []
-    line = ""
+    line, taken = "", 0.0
+    space = length(face, " ")
     for word in text.split():
-        longer = f"{line} {word}" if line else word
-        if face.getlength(longer) <= width:
-            line = longer
+        needed = length(face, word)
+        if line and taken + space + needed <= width:
+            line, taken = f"{line} {word}", taken + space + needed
             continue
         lines += [line] if line else []
-        *whole, line = _cut(word, face, width)
+        *whole, line = [word] if needed <= width else _cut(word, face, width)
         lines += whole
+        taken = length(face, line)
     return [*lines, line] if line else lines
+
+
+@functools.lru_cache(maxsize=4096)
+def length(face: Font, text: str) -> float:
+    """Pixels from the beginning to the end of ``text``; asked for again and again while lines are broken."""
+    return float(face.getlength(text))
 
 
 def balanced(text: str, face: Font, width: float) -> list[str]:
@@ -74,14 +82,17 @@ def letters(text: str) -> int:
 
 
 def _cut(word: str, face: Font, width: float) -> list[str]:
-    pieces = [""]
+    pieces, taken = [""], 0.0
     for letter in word:
-        full = pieces[-1] and face.getlength(pieces[-1] + letter) > width
+        needed = length(face, letter)
+        full = bool(pieces[-1]) and taken + needed > width
         if full and letter in _NO_START and len(pieces[-1]) > 1:
             pieces[-1], letter = pieces[-1][:-1], pieces[-1][-1] + letter
         if full:
             pieces.append("")
+            taken, needed = 0.0, length(face, letter)
         pieces[-1] += letter
+        taken += needed
     return pieces
 
 
