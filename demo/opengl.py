@@ -59,13 +59,14 @@ class Target:
         self._copy(0, self.size)
 
     def read(self) -> np.ndarray:
+        """The colours, uint8 [H, W, 3], top row first; a view, so that whoever needs them in a row copies them."""
         gl = self._gl
         width, height = self.size
         gl.glBindFramebuffer(gl.GL_READ_FRAMEBUFFER, self.name)
         gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
         pixels = np.empty((height, width, 4), np.uint8)
         gl.glReadPixels(0, 0, width, height, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, pixels)
-        return np.ascontiguousarray(pixels[::-1, :, :3])
+        return pixels[::-1, :, :3]
 
     def delete(self) -> None:
         if self.name:

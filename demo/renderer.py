@@ -148,6 +148,7 @@ class _Scene:
 
         self._look = look
         self.scene = pyrender.Scene(ambient_light=np.array(_SKY), bg_color=np.zeros(4))
+        self._aspect = 0.0
         self._camera = pyrender.PerspectiveCamera(yfov=0.4, znear=0.1, zfar=10.0)
         eye = camera_pose(look)
         self.scene.add(self._camera, pose=eye)
@@ -159,7 +160,8 @@ class _Scene:
 
     def frame(self, aspect: float) -> None:
         """Fit head and shoulders into a picture of that width over height."""
-        self._camera.yfov = field_of_view(self._look, aspect)
+        if aspect != self._aspect:  # measuring the face takes longer than moving it
+            self._aspect, self._camera.yfov = aspect, field_of_view(self._look, aspect)
 
     def move(self, gl: Any, vertices: np.ndarray) -> None:  # noqa: ANN401 - the OpenGL module
         """Rewrite the vertex buffers."""
