@@ -1,12 +1,16 @@
-"""What to say to a question: the persona's written answer, or the language model's, or an apology."""
+"""What to say to a question: the persona's written answer, or the language model's, or an apology.
+
+With a filter nothing indecent is answered, and of what the language model says nothing indecent is spoken.
+"""
 
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
+from demo.decency import Decency
 from demo.llm import LanguageModel, LlmBrokenOffError, LlmError, LlmSlowError, ReplyTooLongError
 from demo.moods import MoodReader, Utterance
-from demo.persona import ChatMessage, Persona
+from demo.persona import ChatMessage, Persona, WrittenAnswer
 from demo.sentences import SentenceCutter, ends_in_mid_sentence
 from demo.speech_text import speakable
 from streamingtalker.mood import Mood
@@ -23,12 +27,20 @@ Report = Callable[[str], Awaitable[None]]  # takes a sentence for the operator
 class Answerer:
     """Makes the sentences of an answer, fit to be spoken, with the mood of each."""
 
-    def __init__(self, llm: LanguageModel, persona: Persona, lang: str, fixed_mood: Mood | None = None) -> None:
-        """With ``fixed_mood`` everything is said in it, and the face rests in it."""
+    def __init__(
+        self,
+        llm: LanguageModel,
+        persona: Persona,
+        lang: str,
+        fixed_mood: Mood | None = None,
+        decency: Decency | None = None,
+    ) -> None:
+        """With ``fixed_mood`` everything is said in it, and the face rests in it. None in ``decency``: no filter."""
         self._llm = llm
         self._persona = persona
         self._lang = lang
         self._fixed_mood = fixed_mood
+        self._decency = decency
 
     @property
     def resting_mood(self) -> Mood:
@@ -85,14 +97,23 @@ class Answerer:
                 yield reader.read(phrases.slow if isinstance(error, LlmSlowError) else phrases.unreachable)
 
     async def _think(self, question: str, history: Sequence[ChatMessage], mark: Mark) -> AsyncGenerator[Utterance]:
-        written = self._persona.written_answer(question)
-        if written is None:
-            deltas = self._llm.stream(self._persona.prompt(question, history))
-        else:
-            deltas = _once(written.answer)
+        written = self._written(question)
+        deltas = _once(written.answer) if written else self._llm.stream(self._persona.prompt(question, history))
+        before = ""  # an insult may be spread over two pieces of a sentence
         async with contextlib.aclosing(deltas):
-            async for line in self._cut(deltas, mark, None if written is None else written.mood):
-                yield line
+            async for line in self._cut(deltas, mark, written.mood if written else None):
+                if written or self._is_clean(f"{before} {line.text}"):  # what was written down is said as it is
+                    yield line
+                    before = line.text
+
+    def _written(self, question: str) -> WrittenAnswer | None:
+        """What is said to ``question`` without asking the language model."""
+        if not self._is_clean(question):
+            return WrittenAnswer((), self._persona.phrases.indecent)
+        return self._persona.written_answer(question)
+
+    def _is_clean(self, text: str) -> bool:
+        return self._decency is None or self._decency.is_clean(text)
 
     async def _cut(self, deltas: AsyncIterator[str], mark: Mark, named: Mood | None) -> AsyncIterator[Utterance]:
         """The sentences in ``deltas``, also when they break off; of an answer cut for its length only whole ones."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from demo.client import ActiveTurn, Client, ServerConnectionError
+from demo.decency import Decency
 from demo.echo import CleanMicrophone, EchoError, Played
 from demo.end_of_turn import Patience
 from demo.frame_queue import FrameQueue
@@ -81,6 +82,7 @@ class ClientThread:
         self.over = threading.Event()
         self.error: BaseException | None = None
         self._settings = settings
+        self._decency = Decency(settings.lang) if settings.filters else None
         self._shared = shared
         self._wait_for_server = wait_for_server
         self._started = started
@@ -293,6 +295,8 @@ class ClientThread:
             self._show(listening=hearing is Hearing.OPEN, hearing=self._status.hearing and hearing is not Hearing.DEAF)
 
     def _show(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Status
+        if self._decency and "user" in changes:
+            changes["user"] = self._decency.masked(changes["user"])
         self._status = replace(self._status, **changes)
 
     def _notice(self, notice: Notice) -> None:

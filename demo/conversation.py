@@ -139,7 +139,9 @@ class Conversation:
         """``send`` raises ConnectionError where nobody is left to hear it. With ``mood`` everything is said in it."""
         self._voice = engines.voice
         self._persona = engines.persona
-        self._answerer = Answerer(engines.llm, engines.persona, engines.lang, mood or engines.mood)
+        self._answerer = Answerer(
+            engines.llm, engines.persona, engines.lang, mood or engines.mood, engines.decency
+        )
         self._send = send
         self._animator = Animator(engines.face.new_streamer(), engines.voice.sample_rate)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="animator")

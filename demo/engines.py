@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from demo.animator import Streamer
+from demo.decency import Decency
 from demo.llm import LanguageModel, LlmError, open_model
 from demo.models import ModelStore
 from demo.persona import Persona, load_persona
@@ -57,6 +58,7 @@ class Engines:
     persona: Persona
     lang: str = "en"
     mood: Mood | None = None  # in which everything is said, whatever it is
+    decency: Decency | None = None  # what judges questions and answers, if anything does
 
     def names(self) -> dict[str, str]:
         """What was chosen, for the trace."""
@@ -74,6 +76,7 @@ async def load_engines(settings: Settings, notify: Notify) -> Engines:
     A language model service that is not there yet is only reported: it may come.
     """
     persona = load_persona(settings.persona, settings.avatar)
+    decency = Decency(settings.lang) if settings.filters else None
     if sentence := persona.untranslated(settings.lang):
         notify(sentence)
     persona = persona.in_language(settings.lang)
@@ -83,7 +86,7 @@ async def load_engines(settings: Settings, notify: Notify) -> Engines:
         asyncio.to_thread(_timed, "face model", lambda: load_face(settings)),
         asyncio.to_thread(_timed, "text tables", lambda: speakable(persona.greeting, settings.lang)),
     )
-    return Engines(llm, voice, face, persona, settings.lang, settings.mood)
+    return Engines(llm, voice, face, persona, settings.lang, settings.mood, decency)
 
 
 async def _load_llm(settings: Settings, persona: Persona, notify: Notify) -> LanguageModel:

@@ -96,11 +96,14 @@ class Settings:
         "conversation",
         metavar="LANG",
     )
+    filter: bool | None = _option(
+        None, "neither answer, say nor show what is indecent (default: only in an exhibition)", "conversation"
+    )
     stt: str = _option("auto", "speech recognition", "conversation", choices=("auto", "vosk", "whisper"))
     tts: str = _option(
         "auto",
-        "voice: hibari (offline, English) or gtts (any language, needs the internet); auto takes the persona's, or else "
-        "the one that speaks the language",
+        "voice: hibari (offline, English) or gtts (any language, needs the internet); auto takes the persona's, or "
+        "else the one that speaks the language",
         "conversation",
         choices=("auto", "hibari", "gtts"),
     )
@@ -150,6 +153,12 @@ class Settings:
         metavar="N",
         within=(1, 4096),
     )
+
+
+    @property
+    def filters(self) -> bool:
+        """Whether indecent words are kept out."""
+        return bool(self.filter)
 
 
 def parse(arguments: list[str]) -> tuple[Settings, argparse.Namespace]:
@@ -210,7 +219,7 @@ def _add_option(group: Any, item: dataclasses.Field) -> None:  # noqa: ANN401 - 
     hint = _hints()[item.name]
     default = item.default if item.default is not dataclasses.MISSING else None
     text = item.metadata["help"] + (f" (default: {_shown(default)})" if default not in (None, False) else "")
-    if hint is bool:
+    if bool in (hint, *get_args(hint)):
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
     else:
         kind = {int: int, float: float}.get(hint, str)
