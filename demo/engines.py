@@ -22,6 +22,7 @@ from demo.voices import Notify, Voice, open_voice
 from streamingtalker.mood import Mood
 
 if TYPE_CHECKING:
+    from streamingtalker.released import ReleasedTalker
     from streamingtalker.sessions.farm import FrameFarm
     from streamingtalker.talker import Talker
 
@@ -104,18 +105,13 @@ def load_face(settings: Settings) -> Face:
     import torch
 
     from streamingtalker.checkpoint import load_talker
-    from streamingtalker.streamer import FaceStreamer
-    from streamingtalker.talker import Talker
 
     torch.set_num_threads(settings.threads)
     device = best_device() if settings.device == "auto" else settings.device
     talker = load_talker(settings.talker, device)
     talker.audio.hear_live()
-    farm = open_farm(talker, settings.max_sessions) if isinstance(talker, Talker) else None
-    new_streamer = functools.partial(
-        farm.stream if farm else functools.partial(FaceStreamer, talker), seed=settings.seed
-    )
-    streamer = new_streamer()
+    farm = open_farm(talker, settings.max_sessions)
+    streamer = farm.stream()
     streamer.feed(np.zeros(16_000, np.float32))
     streamer.close()
     return Face(
@@ -124,19 +120,18 @@ def load_face(settings: Settings) -> Face:
         vertices=streamer.vertex_count,
         talker=settings.talker.stem,
         device=device,
-        new_streamer=new_streamer,
+        new_streamer=lambda: farm.stream(seed=settings.seed),
         mesh=talker.topology.mesh,
         moods=tuple(talker.dims.moods),
-        close=farm.close if farm else _nothing,
+        close=farm.close,
     )
 
 
-def open_farm(talker: "Talker", sessions: int) -> "FrameFarm":
+def open_farm(talker: "Talker | ReleasedTalker", sessions: int) -> "FrameFarm":
     """What computes the frames of so many conversations side by side; its recognisers leave a processor to the rest."""
-    from streamingtalker.sessions.farm import FrameFarm
-    from streamingtalker.sessions.rows import TalkerRows
+    from streamingtalker.sessions.farm import FrameFarm, side_by_side
 
-    rows = TalkerRows(talker, sessions)
+    rows = side_by_side(talker, sessions)
     listeners = min(sessions, max((os.cpu_count() or 1) - 1, 1))
     recognisers = [rows.open_recogniser() for _ in range(listeners)]
     return FrameFarm(rows, [each for each in recognisers if each is not None])

@@ -9,17 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamingtalker.audio.hubert import Hearing as Window
 from streamingtalker.config import HeadDims, Sampling
 from streamingtalker.mood import Mood, MoodBlend
-from streamingtalker.sessions.farm import FrameFarm, LeftError
+from streamingtalker.sessions.farm import FrameFarm, LeftError, side_by_side
 from streamingtalker.sessions.recognition import Hearing, WindowQueue, recognise
 from streamingtalker.sessions.rows import TalkerRows
 from streamingtalker.sessions.scheduler import Scheduler, Session
 from streamingtalker.streamer import FaceStreamer
 from tests.conftest import fake_recogniser, tiny_talker
+from tests.test_released import released
 
 TALKER = tiny_talker()
 LINEAR = tiny_talker(head=HeadDims(kind="linear", time_features=8), sampling=Sampling(guidance=1.0, noise_memory=0.0))
+PUBLISHED = released()
+PUBLISHED.audio.hear_live(Window(past=10, step=5, future=3))
 RECOGNISE = fake_recogniser()
 
 
@@ -41,15 +45,16 @@ class Voice:
         scheduler.begin(self.session)
 
     def feed(self, pcm: np.ndarray, now: float = 0.0) -> None:
-        self._bring(self.ear.hear(pcm), now)
+        self._bring(self.ear.hear(pcm), now, last=False)
         self.expected.append(self.own.feed(pcm))
 
     def finish(self) -> None:
-        self._bring(self.ear.hear_rest(), 0.0)
+        self._bring(self.ear.hear_rest(), 0.0, last=True)
         self.expected.append(self.own.finish())
 
-    def _bring(self, windows: list[np.ndarray], now: float) -> None:
-        self.scheduler.bring(self.session, self.ear.give([RECOGNISE(window) for window in windows]), now)
+    def _bring(self, windows: list[np.ndarray], now: float, last: bool) -> None:
+        inputs = self.ear.give([RECOGNISE(window) for window in windows])
+        self.scheduler.bring(self.session, inputs, now, last)
 
     def take(self) -> None:
         self.got += self.session.taken()
@@ -77,9 +82,9 @@ def drain(scheduler: Scheduler, *voices: Voice) -> None:
         voice.take()
 
 
-@pytest.mark.parametrize("talker", [TALKER, LINEAR], ids=["mlp", "linear"])
+@pytest.mark.parametrize("talker", [TALKER, LINEAR, PUBLISHED], ids=["mlp", "linear", "published"])
 def test_streams_side_by_side_are_streams_of_their_own(talker):
-    scheduler = Scheduler(TalkerRows(talker, 4))
+    scheduler = Scheduler(side_by_side(talker, 4))
     voices = [Voice(scheduler, talker, seed, seed % 2, Mood("happy", seed / 4)) for seed in range(4)]
     sounds = [speech(9000 + 3000 * seed, seed) for seed in range(4)]
     for start in range(0, 18000, 1700):
@@ -94,15 +99,16 @@ def test_streams_side_by_side_are_streams_of_their_own(talker):
         assert len(np.concatenate(voice.got)) > 15
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize("talker", [TALKER, PUBLISHED], ids=["default", "published"])
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9000), st.booleans()), max_size=30), st.integers(1, 5))
-def test_whoever_comes_and_goes_changes_nobody_elses_frames(steps, together):
+def test_whoever_comes_and_goes_changes_nobody_elses_frames(talker, steps, together):
     """Streams begin, speak pieces of any length, end, and others get their rows, longer than the rings."""
-    scheduler = Scheduler(TalkerRows(TALKER, 3), together, frames=2)
+    scheduler = Scheduler(side_by_side(talker, 3), together, frames=2)
     voices: dict[int, Voice] = {}
     for number, (who, samples, ends) in enumerate(steps):
         if who not in voices and len(voices) < 3:
-            voices[who] = Voice(scheduler, TALKER, seed=number)
+            voices[who] = Voice(scheduler, talker, seed=number)
         if who in voices and not scheduler.waits(voices[who].session):
             voices[who].take()
             voices[who].feed(speech(samples, number))

@@ -120,14 +120,14 @@ class Together:
             self._go_on(who)
 
     def _frames(self) -> Job:
-        def work() -> tuple[Round, np.ndarray]:
+        def work() -> tuple[Round, list[np.ndarray]]:
             round = self._scheduler.next_round()
             assert round is not None, "who is urgent has a row"
             return round, self._scheduler.compute(round)
 
-        def done(result: tuple[Round, np.ndarray], now: float) -> list[tuple[int, int]]:
-            round, offsets = result
-            self._scheduler.deliver(round, offsets, now)
+        def done(result: tuple[Round, list[np.ndarray]], now: float) -> list[tuple[int, int]]:
+            round, made = result
+            self._scheduler.deliver(round, made, now)
             for session in round.sessions:
                 if not self._scheduler.waits(session):
                     self._idle.add(self._who[session])

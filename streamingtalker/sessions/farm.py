@@ -12,15 +12,24 @@ from torch import Tensor
 from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.config import frame_count
 from streamingtalker.mood import Mood, MoodBlend
+from streamingtalker.released import ReleasedTalker
 from streamingtalker.sessions.ears import Ear
 from streamingtalker.sessions.recognition import Hearing, WindowQueue, recognise
+from streamingtalker.sessions.released_rows import ReleasedRows
+from streamingtalker.sessions.rows import TalkerRows
 from streamingtalker.sessions.scheduler import Rows, Scheduler, Session
+from streamingtalker.talker import Talker
 
 W = TypeVar("W")
 
 
 class LeftError(Exception):
     """The stream was closed, or its farm, while somebody waited for its frames."""
+
+
+def side_by_side(talker: Talker | ReleasedTalker, count: int) -> Rows:
+    """The talker's network for ``count`` streams at once."""
+    return ReleasedRows(talker, count) if isinstance(talker, ReleasedTalker) else TalkerRows(talker, count)
 
 
 class FrameFarm:
@@ -69,14 +78,15 @@ class FrameFarm:
             answer = self._ask(session)
         return answer.result()
 
-    def frames(self, session: Session, inputs: Tensor) -> list[np.ndarray]:
-        """The frames, offsets [k, V, 3] in pieces, that come of ``inputs``. Blocks. Raises LeftError."""
-        if len(inputs) == 0:
-            return []
+    def frames(self, session: Session, inputs: Tensor, last: bool) -> list[np.ndarray]:
+        """The frames, offsets [k, V, 3] in pieces, that come of ``inputs``; ``last``: the sound is over.
+
+        Blocks. Raises LeftError.
+        """
         with self._changed:
-            self._scheduler.bring(session, inputs, self._clock())
-            answer = self._ask(session)
-        return answer.result()
+            self._scheduler.bring(session, inputs, self._clock(), last)
+            answer = self._ask(session) if self._scheduler.waits(session) else None
+        return answer.result() if answer else []
 
     def leave(self, session: Session) -> None:
         """A stream ends, whatever it was doing, and its row is free."""
@@ -119,7 +129,7 @@ class FrameFarm:
         """The thread of frames: one round after another."""
         while round := self._wait_for(self._scheduler.next_round):
             try:
-                offsets = self._scheduler.compute(round)
+                made = self._scheduler.compute(round)
             except Exception as error:
                 with self._changed:
                     self._scheduler.fail(round)
@@ -127,7 +137,7 @@ class FrameFarm:
                         self._answer(session, error)
                 continue
             with self._changed:
-                self._scheduler.deliver(round, offsets, self._clock())
+                self._scheduler.deliver(round, made, self._clock())
                 for session in round.sessions:
                     if not self._scheduler.waits(session):
                         self._answer(session, session.taken())
@@ -185,13 +195,13 @@ class FarmStream:
         """See FaceStreamer. Raises LeftError where the stream is closed meanwhile."""
         assert not self._finished, "reset before feeding again"
         self._samples += len(pcm)
-        return self._animate(self._ear.hear(pcm))
+        return self._animate(self._ear.hear(pcm), last=False)
 
     def finish(self) -> np.ndarray:
         """See FaceStreamer. Raises LeftError where the stream is closed meanwhile."""
         assert not self._finished, "reset before finishing again"
         self._finished = True
-        frames = self._animate(self._ear.hear_rest())
+        frames = self._animate(self._ear.hear_rest(), last=True)
         assert self._frames == frame_count(self._samples, self.fps), "the network gave a wrong number of frames"
         return frames
 
@@ -199,8 +209,8 @@ class FarmStream:
         """The stream is not needed any more. Whoever waits for its frames hears LeftError."""
         self._farm.leave(self._session)
 
-    def _animate(self, windows: list[np.ndarray]) -> np.ndarray:
+    def _animate(self, windows: list[np.ndarray], last: bool) -> np.ndarray:
         inputs = self._ear.give(self._farm.scores(self._session, windows))
-        frames = [np.zeros((0, self.vertex_count, 3), np.float32), *self._farm.frames(self._session, inputs)]
+        frames = [np.zeros((0, self.vertex_count, 3), np.float32), *self._farm.frames(self._session, inputs, last)]
         self._frames += sum(map(len, frames))
         return np.concatenate(frames)

@@ -11,7 +11,7 @@ from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.config import Sampling
 from streamingtalker.diffusion import Sampler, check
 from streamingtalker.sessions.ears import SpeechEar
-from streamingtalker.sessions.rings import RingRows, StackRows
+from streamingtalker.sessions.rings import NoiseRows, RingRows, StackRows
 from streamingtalker.talker import Talker
 from streamingtalker.vqvae import FaceState
 
@@ -35,7 +35,8 @@ class TalkerRows:
         self.warm_up = self.encoder.dims.lookahead  # inputs before that of frame 0
         self._mixing = talker.mixing(sampling)
         self._sampler: Sampler = talker.head.sampler(sampling)
-        self._noise = _Noise(talker, sampling, count)
+        begun = talker.state(sampling=sampling)
+        self._noise = NoiseRows(count, talker.start, begun.temperature, begun.memory)
         self._heard = StackRows(self.encoder.network.state(count))
         self._decoded = [StackRows(part) for part in talker.vqvae.state(count).parts]
         self._rings = RingRows(talker.predictor.state(count * len(self._mixing)).caches, len(self._mixing))
@@ -67,15 +68,19 @@ class TalkerRows:
         self._heard.put(places, state)
         return audio
 
-    def draw(self, rows: np.ndarray, audio: Tensor, moods: Tensor) -> Tensor:
-        """Audio frames [n, k, A] and intensities [n, k, moods] of the next frames → their offsets [n, k, V, 3]."""
+    def draw(self, rows: np.ndarray, audio: Tensor, moods: Tensor) -> list[np.ndarray]:
+        """Audio frames [n, k, A] and intensities [n, k, moods] of each row's next frames → their offsets [k, V, 3]."""
         places, frames = self._places(rows), audio.shape[1]
         style = self.talker.style(self._identities[places], moods.to(audio))
         noise = self._noise.draw(rows, places, frames)
         state = self._rings.batch(rows, frames)
         latents = self.talker.draw(self._latents[places], audio, style, noise, state, self._sampler, self._mixing)
         self._latents[places] = latents[:, -1:]
-        return self._decode(places, latents)
+        return list(self._decode(places, latents).cpu().numpy())
+
+    def rest(self, row: int) -> np.ndarray:
+        """Nothing [0, V, 3]: this decoder awaits nothing."""
+        return np.zeros((0, self.vertices, 3), np.float32)
 
     def _decode(self, places: Tensor, latents: Tensor) -> Tensor:
         states = [part.take(places) for part in self._decoded]
@@ -86,35 +91,3 @@ class TalkerRows:
 
     def _places(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(rows).to(self._latents.device)
-
-
-class _Noise:
-    """What each row draws its frames from: ``TalkerState.draw`` for many."""
-
-    def __init__(self, talker: Talker, sampling: Sampling, count: int) -> None:
-        state = talker.state(0, 0, sampling)
-        self._temperature, self._memory = state.temperature, state.memory
-        self._renewal = (1 - state.memory.square()).sqrt()
-        self._random = [torch.Generator() for _ in range(count)]
-        self._last = talker.start.new_zeros(count, len(talker.start))
-        self._begun = np.zeros(count, bool)
-
-    def reset(self, row: int, seed: int) -> None:
-        """As before the first frame."""
-        self._random[row].manual_seed(seed)
-        self._begun[row] = False
-
-    def draw(self, rows: np.ndarray, places: Tensor, frames: int) -> Tensor:
-        """The noise of each row's next frames, [n, k, H·C]."""
-        shape = (1, self._last.shape[1])
-        fresh = torch.stack(
-            [torch.cat([torch.randn(shape, generator=self._random[row]) for _ in range(frames)]) for row in rows]
-        )
-        fresh = fresh.to(self._last)
-        begun = torch.from_numpy(self._begun[rows]).to(fresh.device)[:, None]
-        noises = [torch.where(begun, self._memory * self._last[places] + self._renewal * fresh[:, 0], fresh[:, 0])]
-        for k in range(1, frames):
-            noises.append(self._memory * noises[-1] + self._renewal * fresh[:, k])
-        self._last[places] = noises[-1]
-        self._begun[rows] = True
-        return torch.stack(noises, dim=1) * self._temperature

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.mood import MoodBlend
 from streamingtalker.sessions.ears import Ear
 
@@ -30,6 +31,9 @@ class Rows(Protocol):
     vertices: int
     warm_up: int  # inputs before that of frame 0
 
+    def open_recogniser(self) -> Recogniser | None:
+        """One of those that hear for the streams; every thread needs its own. None where the network has none."""
+
     def ear(self, recognises: bool) -> Ear:
         """What makes the sound of one stream into inputs."""
 
@@ -39,8 +43,11 @@ class Rows(Protocol):
     def hear(self, rows: np.ndarray, inputs: Tensor) -> Tensor:
         """The next inputs [n, k, …] of each row → audio frames [n, k, A]."""
 
-    def draw(self, rows: np.ndarray, audio: Tensor, moods: Tensor) -> Tensor:
-        """Audio frames and moods [n, k, M] of the next frames → their offsets [n, k, V, 3]."""
+    def draw(self, rows: np.ndarray, audio: Tensor, moods: Tensor) -> list[np.ndarray]:
+        """Audio frames and moods [n, k, M] of each row's next frames → the offsets [m, V, 3] that are ready then."""
+
+    def rest(self, row: int) -> np.ndarray:
+        """The sound is over: the offsets [m, V, 3] of the frames that awaited more."""
 
 
 @dataclass(eq=False)
@@ -55,6 +62,7 @@ class Session:
     given: int = 0  # frames of the clip
     cold: int = 0  # inputs still to come before that of frame 0
     fresh: bool = True  # the clip has not reached the network yet
+    last: bool = False  # after these inputs the sound is over
     row: int | None = None
     inputs: Tensor = field(default_factory=lambda: torch.zeros(0))  # [p, …] to be computed
     curve: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # [f, M] of the frames they give
@@ -73,13 +81,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Round:
-    """What is computed together: ``steps`` inputs of each session. Those that are cold only listen."""
+    """What is computed together: as many inputs of each session. Those that are cold only listen."""
 
     sessions: list[Session]
     rows: np.ndarray  # int64 [n], ascending
     inputs: Tensor  # [n, steps, …]
+    moods: Tensor  # [s, steps, M] of those that are sounding
     sounding: np.ndarray  # bool [n]
-    moods: Tensor  # [n sounding, steps, M]
+    ending: np.ndarray  # bool [n] with these inputs the clip ends
 
 
 class Scheduler:
@@ -109,13 +118,16 @@ class Scheduler:
             session.arrived = now
         return session.due(self.rows.fps)
 
-    def bring(self, session: Session, inputs: Tensor, now: float) -> None:
-        """Inputs [k, …] of a session, to be computed. The moods of the frames they give are those of this moment."""
-        if len(inputs) == 0:
+    def bring(self, session: Session, inputs: Tensor, now: float, last: bool = False) -> None:
+        """Inputs [k, …] of a session, to be computed; ``last``: its sound is over.
+
+        The moods of the frames they give are those of this moment.
+        """
+        if len(inputs) == 0 and (session.fresh or not last):
             return
         assert session not in self._ready, "a session brings its next inputs when it has taken its frames"
         self.due(session, now)
-        session.inputs = inputs
+        session.inputs, session.last = inputs, last
         session.curve = session.moods.next(max(len(inputs) - session.cold, 0))
         self._ready.add(session)
 
@@ -143,41 +155,60 @@ class Scheduler:
         chosen = [session for session in urgent if self._seated(session)]
         if not chosen:
             return None
+        if len(chosen[0].inputs):
+            chosen = [session for session in chosen if len(session.inputs)]
         chosen.sort(key=lambda session: session.row or 0)
-        steps = min(self._frames, *(session.cold or self._frames for session in chosen), *map(_pending, chosen))
-        sounding = np.array([session.cold == 0 for session in chosen])
-        rows = np.array([session.row for session in chosen], np.int64)
+        steps = min(self._frames, *(min(len(each.inputs), each.cold or self._frames) for each in chosen))
         for session in chosen:
             if session.fresh:
                 self.rows.reset(session.row or 0, session.seed, session.identity)
                 session.fresh = False
-        inputs = torch.stack([session.inputs[:steps] for session in chosen])
-        curves = [session.curve[:steps] for session in itertools.compress(chosen, sounding)]
-        moods = torch.from_numpy(np.stack(curves)) if curves else torch.zeros(0)
         self._computing.update(chosen)
-        return Round(chosen, rows, inputs, sounding, moods)
+        sounding = [session.cold == 0 for session in chosen]
+        curves = [session.curve[:steps] for session in itertools.compress(chosen, sounding)]
+        return Round(
+            sessions=chosen,
+            rows=np.array([session.row for session in chosen], np.int64),
+            inputs=torch.stack([session.inputs[:steps] for session in chosen]),
+            moods=torch.from_numpy(np.stack(curves)) if curves else torch.zeros(0),
+            sounding=np.array(sounding),
+            ending=np.array([session.last and len(session.inputs) == steps for session in chosen]),
+        )
 
     @torch.inference_mode()
-    def compute(self, round: Round) -> np.ndarray:
-        """The offsets float32 [n sounding, steps, V, 3] of a round."""
-        audio = self.rows.hear(round.rows, round.inputs)
-        if not round.sounding.any():
-            return np.zeros((0, 0, self.rows.vertices, 3), np.float32)
-        sounding = audio if round.sounding.all() else audio[torch.from_numpy(round.sounding).to(audio.device)]
-        return self.rows.draw(round.rows[round.sounding], sounding, round.moods).cpu().numpy()
+    def compute(self, round: Round) -> list[np.ndarray]:
+        """The offsets float32 [m, V, 3] that become ready for each session of a round."""
+        made = [np.zeros((0, self.rows.vertices, 3), np.float32)] * len(round.sessions)
+        if round.inputs.shape[1]:
+            audio = self.rows.hear(round.rows, round.inputs)
+            for place, frames in zip(np.flatnonzero(round.sounding), self._drawn(round, audio), strict=True):
+                made[place] = frames
+        for place in np.flatnonzero(round.ending):
+            made[place] = np.concatenate([made[place], self.rows.rest(int(round.rows[place]))])
+        return made
 
-    def deliver(self, round: Round, offsets: np.ndarray, now: float) -> None:
+    def _drawn(self, round: Round, audio: Tensor) -> list[np.ndarray]:
+        """The frames of those that are sounding."""
+        if round.sounding.all():
+            return self.rows.draw(round.rows, audio, round.moods)
+        if not round.sounding.any():
+            return []
+        sounding = torch.from_numpy(round.sounding).to(audio.device)
+        return self.rows.draw(round.rows[round.sounding], audio[sounding], round.moods)
+
+    def deliver(self, round: Round, made: list[np.ndarray], now: float) -> None:
         """Hand the frames of a round to its sessions."""
         steps = round.inputs.shape[1]
-        for session, sounds in zip(round.sessions, round.sounding, strict=True):
+        for session, sounds, frames in zip(round.sessions, round.sounding, made, strict=True):
             session.inputs = session.inputs[steps:]
-            if not sounds:
+            if sounds:
+                session.curve = session.curve[steps:]
+            else:
                 session.cold -= steps
-        for session, frames in zip(itertools.compress(round.sessions, round.sounding), offsets, strict=True):
-            session.curve = session.curve[steps:]
-            session.made.append(frames)
-            session.given += len(frames)
-            session.started = now if session.started is None else session.started
+            if len(frames):
+                session.made.append(frames)
+                session.given += len(frames)
+                session.started = now if session.started is None else session.started
         self._end(round)
 
     def fail(self, round: Round) -> None:
@@ -204,7 +235,3 @@ class Scheduler:
             self._free.append(session.row)
             session.row = None
         session.made.clear()
-
-
-def _pending(session: Session) -> int:
-    return len(session.inputs)
