@@ -7,11 +7,12 @@ import pytest
 
 from streamingtalker.bench import main
 from streamingtalker.benchmark.load import ALLOWANCE, PIECE, Job, OneByOne, Together, babble, simulate
-from streamingtalker.benchmark.sessions import Contender, climb, least_lag, most, table
+from streamingtalker.benchmark.sessions import Contender, climb, contenders, least_lag, most, table
 from streamingtalker.checkpoint import save_talker
 from streamingtalker.sessions.rows import TalkerRows
 from streamingtalker.streamer import FaceStreamer
 from tests.conftest import fake_recogniser, tiny_talker
+from tests.test_released import released
 
 RATE = 16000
 FRAMES = 6  # a piece gives
@@ -107,11 +108,27 @@ def test_the_command_line_measures_and_writes(tmp_path, capsys):
     arguments = ["sessions", "--checkpoint", str(path), "--recogniser", "none", "--seconds", "0.8", "--most", "2"]
     assert main([*arguments, "--json", str(out)]) == 0
     document = json.loads(out.read_text())
-    assert list(document["contenders"]) == ["together, without a recogniser", "one by one, without a recogniser"]
+    assert list(document["contenders"]) == ["together, no recogniser", "one by one, no recogniser"]
     assert document["allowance_s"] == ALLOWANCE and document["machine"]["cores"] >= 1
-    assert "| together, without a recogniser |" in capsys.readouterr().out
+    assert "| together, no recogniser |" in capsys.readouterr().out
 
 
 def test_the_table_tells_the_most():
     row = {"most": 8, "loads": [{"sessions": 8, "on_time": 1.0, "busy": 0.75, "frames": 9}]}
     assert "| a | 8 | 75 % |" in table({"contenders": {"a": row}})
+
+
+def test_the_published_network_is_measured_with_and_without_its_audio_encoder():
+    loads, talker = {}, released()
+    talker.audio.hear_live()
+    for contender in contenders(talker, None):
+        loads[contender.name] = climb(contender, 30, 1.4, 2, lambda: 0.0)
+        assert most(loads[contender.name]) == 2
+        frames = [load.frames for load in loads[contender.name]]
+        assert frames[-1] >= 20 and frames[-1] > frames[0]
+    assert list(loads) == [
+        "together, audio features given",
+        "one by one, audio features given",
+        "together, HuBERT",
+        "one by one, HuBERT",
+    ]

@@ -1,6 +1,7 @@
 """``python -m streamingtalker.bench sessions``: how many faces a processor or a graphics card keeps in real time."""
 
 import argparse
+import copy
 import json
 import sys
 import time
@@ -8,15 +9,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from streamingtalker.audio.encoder import SpeechEncoder
-from streamingtalker.audio.posteriors import RecogniserError, open_recogniser
+from streamingtalker.audio.hubert import HubertEncoder
+from streamingtalker.audio.interface import AudioEncoder
+from streamingtalker.audio.posteriors import Recogniser, RecogniserError, open_recogniser
 from streamingtalker.benchmark.load import ALLOWANCE, Clock, OneByOne, Outcome, Server, Together, babble, simulate
 from streamingtalker.benchmark.models import Subject, model_arguments
+from streamingtalker.config import RATE, frame_count
 from streamingtalker.errors import UserError
-from streamingtalker.sessions.rows import TalkerRows
+from streamingtalker.released import ReleasedTalker
+from streamingtalker.sessions.farm import side_by_side
 from streamingtalker.streamer import FaceModel, FaceStreamer
+from streamingtalker.streaming import Stream
 from streamingtalker.talker import Talker
 
 ENOUGH = 0.999  # of the frames are on time: then all sessions count as in real time
@@ -84,9 +92,10 @@ def measure(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def contenders(model: FaceModel, recogniser: str | None) -> list[Contender]:
-    """Batched and one by one, with each recogniser there is, or the one that is named. Raises RecogniserError."""
-    if not isinstance(model, Talker):
-        raise UserError("Frames of this network are not computed together; leave out --preset.")
+    """Batched and one by one, with all that can hear, or the recogniser that is named. Raises RecogniserError."""
+    if isinstance(model, ReleasedTalker):
+        return [*_side_by_side(_heard_already(model), "audio features given"), *_side_by_side(model, "HuBERT")]
+    assert isinstance(model, Talker), "there are two networks"
     found = []
     for name in [recogniser] if recogniser else ["none", "student", "hama"]:
         try:
@@ -100,15 +109,75 @@ def contenders(model: FaceModel, recogniser: str | None) -> list[Contender]:
 def _hearing_by(model: Talker, name: str) -> list[Contender]:
     ears = open_recogniser(name)
 
+    def prepare() -> None:
+        cast(SpeechEncoder, model.audio).recogniser = lambda: ears
+
+    return _side_by_side(model, "no recogniser" if name == "none" else name, ears, prepare)
+
+
+def _side_by_side(
+    model: Talker | ReleasedTalker,
+    hearing: str,
+    ears: Recogniser | None = None,
+    prepare: Callable[[], None] = lambda: None,
+) -> list[Contender]:
     def together(count: int) -> Server:
-        return Together(TalkerRows(model, count), ears)
+        return Together(side_by_side(model, count), ears)
 
     def alone(count: int) -> Server:
-        cast(SpeechEncoder, model.audio).recogniser = lambda: ears
+        prepare()
         return OneByOne([FaceStreamer(model, seed=seed) for seed in range(count)])
 
-    said = "without a recogniser" if name == "none" else f"with {name}"
-    return [Contender(f"together, {said}", together), Contender(f"one by one, {said}", alone)]
+    return [Contender(f"together, {hearing}", together), Contender(f"one by one, {hearing}", alone)]
+
+
+class GivenFeatures(AudioEncoder):
+    """Audio features that cost nothing, in HuBERT's place: so much is the face alone."""
+
+    def __init__(self, width: int, fps: int) -> None:
+        super().__init__()
+        self.width, self.fps = width, fps
+        self.numbers = torch.randn(1000, width, generator=torch.Generator().manual_seed(0))
+
+    def features(self, pcm: np.ndarray) -> np.ndarray:
+        """The sound itself."""
+        return pcm
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, n] → [B, T, A]."""
+        return self.numbers[: frame_count(features.shape[1], self.fps)].expand(len(features), -1, -1)
+
+    def stream(self) -> Stream[Tensor]:
+        """See the interface."""
+        return _GivenStream(self)
+
+
+class _GivenStream:
+    def __init__(self, encoder: GivenFeatures) -> None:
+        self._encoder = encoder
+        self.reset()
+
+    def reset(self) -> None:
+        self._samples = self._given = 0
+
+    def feed(self, pcm: np.ndarray) -> Tensor:
+        self._samples += len(pcm)
+        return self._next(self._samples * self._encoder.fps // RATE)
+
+    def finish(self) -> Tensor:
+        return self._next(frame_count(self._samples, self._encoder.fps))
+
+    def _next(self, total: int) -> Tensor:
+        given, self._given = self._given, total
+        return self._encoder.numbers[torch.arange(given, total) % len(self._encoder.numbers)]
+
+
+def _heard_already(model: ReleasedTalker) -> ReleasedTalker:
+    """The same network, sharing its weights, with ``GivenFeatures`` in HuBERT's place."""
+    deaf = copy.copy(model)
+    deaf._modules = dict(model._modules)
+    deaf.hearing = cast(HubertEncoder, GivenFeatures(model.dims.predictor.audio, model.dims.fps).to(model.start.device))
+    return deaf
 
 
 def climb(contender: Contender, fps: float, seconds: float, most: int, clock: Clock) -> list[Load]:
