@@ -1,0 +1,1 @@
+"""Figures of the running program: ``python -m demo.measure conversation``. Each kind is a module with a ``main``."""
