@@ -13,13 +13,13 @@ from demo.settings import Settings
 
 Lane = tuple[Check, ...]  # one after another; the sum of their limits is what an examination can take
 LANES: tuple[Lane, ...] = (
-    (Check("sound", sound.check_sound, 11.0), Check("picture", picture.check_picture, 15.0)),
+    (Check("sound", sound.check_sound, 11.0), Check("picture", picture.check_picture, 17.0)),
     (  # the language model wants a core to itself, so it goes while the other lane only listens
-        Check("language model", machine.check_language_model, 10.0),
+        Check("language model", machine.check_language_model, 12.0),
         Check("models", machine.check_models, 7.0),
         Check("network", machine.check_network, 4.0),
-        Check("disk", machine.check_disk, 4.0),
-        Check("memory", machine.check_memory, 4.0),
+        Check("disk", machine.check_disk, 3.0),
+        Check("memory", machine.check_memory, 3.0),
     ),
 )
 
