@@ -247,7 +247,7 @@ class Listener:
                     self._fall_deaf()
                     continue
                 self._deaf = False
-                for event in self._activity.feed(block.pcm, block.position, held=self._wish.held):
+                for event in self._activity.feed(block.pcm, block.position, clear=block.clear, held=self._wish.held):
                     self._handle(event, block, mode)
         finally:
             self._work.put(None)

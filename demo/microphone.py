@@ -62,6 +62,7 @@ class AudioBlock:
     position: int  # samples before it, since the microphone was opened
     time: float  # monotonic seconds at which its last sample was captured
     recording: Recording | None = None  # what plays the part of the microphone, if anything did so far
+    clear: np.ndarray | None = None  # float32 [512], for the recogniser: with less noise than ``pcm``, if it can be had
 
     @property
     def end(self) -> int:

@@ -8,6 +8,7 @@ fast, and the process that listens needs no torch.
 import importlib.util
 import math
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -126,29 +127,37 @@ class VoiceActivityOptions:
 class Loudness:
     """Tells a voice nearby from a hall full of them, which a network for speech cannot.
 
-    The quietest moment of the last seconds is the hall. A voice begins where it is much louder; it goes on while it is
-    nearer to its own loudness than to the hall's.
+    The quietest third of a second of the last few is the hall. A voice begins where it is much louder; it goes on while
+    it is nearer to its own loudness than to the hall's.
     """
 
-    _SMOOTH = 3  # blocks averaged
-    _MEMORY = 94  # blocks, 3 s, in which anybody draws breath
+    _SHORT, _LONG = 3, 10  # blocks averaged: of the voice, of the hall, which noise suppression tears to pieces
+    _MEMORY = 156  # blocks, 5 s, in which anybody draws breath
+    _SETTLING = 8  # blocks of a microphone just opened that say nothing of the hall
 
     def __init__(self) -> None:
-        self._powers: deque[float] = deque(maxlen=self._SMOOTH)
-        self._levels: deque[float] = deque(maxlen=self._MEMORY)
-        self._loudest = -math.inf  # dB, of the voice that speaks
+        self._powers: deque[float] = deque(maxlen=self._LONG)
+        self._past: deque[float] = deque(maxlen=self._MEMORY)  # dB, smooth
+        self._settling = self._SETTLING
+        self._hall = self._loudest = -math.inf  # dB, when the voice began; of the voice
 
     def feed(self, pcm: np.ndarray, near_db: float, *, during: bool) -> bool:
         """Whether a voice in float32 [512] is near; ``during`` an utterance or before one."""
+        if self._settling:
+            self._settling -= 1
+            return math.isinf(near_db)
         self._powers.append(float(np.square(pcm).mean()))
-        level = 10 * math.log10(sum(self._powers) / len(self._powers) + 1e-10)
-        self._levels.append(level)
-        hall = min(self._levels)
+        self._past.append(_mean_db(self._powers))
+        level, hall = _mean_db(list(self._powers)[-self._SHORT :]), min(self._past)
         if not during:
-            self._loudest = level
+            self._hall, self._loudest = hall, level
             return level >= hall + near_db
-        self._loudest = max(self._loudest, level)
-        return level >= hall + min(near_db, (self._loudest - hall) / 2)
+        self._hall, self._loudest = min(self._hall, hall), max(self._loudest, level)
+        return level >= self._hall + min(near_db, (self._loudest - self._hall) / 2)
+
+
+def _mean_db(powers: Collection[float]) -> float:
+    return 10 * math.log10(sum(powers) / len(powers) + 1e-10)
 
 
 class VoiceActivity:
@@ -177,18 +186,22 @@ class VoiceActivity:
         self._before: deque[np.ndarray] = deque()  # blocks not yet part of an utterance
         self._idle()
 
-    def feed(self, pcm: np.ndarray, position: int, *, held: bool = False) -> list[SpeechEvent]:
+    def feed(
+        self, pcm: np.ndarray, position: int, *, clear: np.ndarray | None = None, held: bool = False
+    ) -> list[SpeechEvent]:
         """What the block of float32 [512] that begins at sample ``position`` brings about.
 
+        ``clear`` is the same with less noise, to be passed on: where noise was taken away, a hall sounds like speech.
         While ``held`` no silence ends the utterance; it ends with the first block that is not held any more.
         """
         speech = self._detector.probability(pcm)
         if not self._loudness.feed(pcm, self._options.near_db, during=self._speaking):
             speech = 0.0
         released, self._held = self._held and not held, held
+        audio = pcm if clear is None else clear
         if not self._speaking:
-            return self._await(pcm, position, speech)
-        return self._during(pcm, position, speech, released)
+            return self._await(audio, position, speech)
+        return self._during(audio, position, speech, released)
 
     def end_after(self, last_speech_sample: int, milliseconds: int) -> None:
         """How long the silence after that sample has to be to end the utterance. From any thread."""

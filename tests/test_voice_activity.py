@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from demo.acoustics import at_level, babble
 from demo.microphone import BLOCK, RATE
 from demo.voice_activity import (
     SileroDetector,
@@ -156,6 +157,25 @@ def test_silero_finds_a_question_and_its_end(path):
     assert first - 0.45 * RATE < started.sample <= first
     assert abs(ended.last_speech_sample - last) < 0.13 * RATE
     assert ended.decided_sample - last < 0.6 * RATE
+
+
+def hall_of_voices(seconds, seed=0):
+    return babble([load_audio(path)[0] for path in QUESTIONS], seconds, np.random.default_rng(seed), voices=10)
+
+
+@pytest.mark.parametrize("level", [-50.0, -38.0, -26.0])
+def test_babble_alone_is_no_utterance(level):
+    assert heard(at_level(hall_of_voices(20.0), level)) == []
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_a_question_in_a_hall_begins_and_ends_where_it_does(path):
+    pcm = load_audio(path)[0][int(0.3 * RATE) : -int(0.3 * RATE)]
+    hall = at_level(hall_of_voices(8.0), -36)
+    hall[4 * RATE : 4 * RATE + len(pcm)] += at_level(pcm, -26)
+    (started,), (ended,) = (kinds(heard(hall), kind) for kind in (SpeechStarted, SpeechEnded))
+    assert started.first == pytest.approx(4 * RATE, abs=0.15 * RATE)
+    assert ended.last_speech_sample == pytest.approx(4 * RATE + len(pcm), abs=0.3 * RATE)
 
 
 def noises():
