@@ -167,8 +167,8 @@ class Playback:
             out[:count] = pcm
             turn.note(count, len(out) - count, dac_time, self._speaker.rate)
         out[count:] = 0
-        tail, self._fading = self._fading[: len(out) - count], self._fading[len(out) - count :]
-        out[count : count + len(tail)] = tail
+        tail, self._fading = self._fading[: len(out)], self._fading[len(out) :]
+        out[: len(tail)] = np.clip(out[: len(tail)] + tail, -1, 1)
         return count
 
     def _tap(self, out: np.ndarray, dac_time: float) -> None:

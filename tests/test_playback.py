@@ -123,6 +123,21 @@ def test_stopping_tells_how_much_was_heard_and_when_it_is_silent(playback, speak
     assert not speaker.sound()[108:].any()
 
 
+def test_the_fading_is_heard_at_once_and_not_after_the_next_turn(playback, speaker):
+    playback.begin(1, RATE)
+    playback.write(1, np.full(500, 0.5, np.float32))
+    playback.start(1)
+    speaker.play(100)
+    playback.begin(2, RATE)
+    playback.write(2, np.full(100, 0.1, np.float32))
+    playback.end(2)
+    speaker.play(200)
+    faded = np.full(8, 0.1) + 0.5 * np.linspace(1, 0, 8)
+    np.testing.assert_allclose(speaker.sound()[100:108], faded, rtol=1e-5)
+    np.testing.assert_allclose(speaker.sound()[108:200], 0.1, rtol=1e-5)
+    assert not speaker.sound()[200:].any()
+
+
 def test_a_new_turn_silences_the_older_one(playback, speaker):
     first = playback.begin(1, RATE)
     playback.write(1, np.full(500, 0.5, np.float32))
@@ -136,7 +151,7 @@ def test_a_new_turn_silences_the_older_one(playback, speaker):
     playback.end(2)
     speaker.play(100)
     played = speaker.sound()[50:]
-    np.testing.assert_array_equal(played[:20], ramp(20))
+    np.testing.assert_array_equal(played[8:20], ramp(20)[8:])
     assert not played[28:].any()
     assert playback.clock.now().turn == 2
 
