@@ -24,7 +24,7 @@ _RISE_SECONDS = 0.08  # from rest into speech
 _REST_SECONDS = 0.10  # from speech to rest
 _TOO_LATE = 0.040  # seconds: such a picture does more harm than the one before it standing still
 _LITTLE_FACE = 0.25  # seconds of face ahead of the sound: who makes it needs the processor more than pictures do
-_DROPS_IN_A_ROW = 12  # then one is shown whatever its time: a frozen picture is worse still
+_FROZEN = 0.25  # seconds: after that one is shown whatever its time, a face that stands still is worse
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,6 @@ class Stage:
         self._speaking = 0.0
         self._turn = -1
         self._last_due = -np.inf
-        self._drops = 0
 
     def step(self) -> Shown:
         """Draw and show one picture, at its moment. Call it again and again."""
@@ -193,8 +192,8 @@ class Stage:
         self._renderer.quality = self._governor.drawn(self._monotonic(), work, short)
 
     def _is_too_late(self, moment: float) -> bool:
-        late = self._monotonic() - moment > _TOO_LATE and self._drops < _DROPS_IN_A_ROW
-        self._drops = self._drops + 1 if late else 0
+        now = self._monotonic()
+        late = now - moment > _TOO_LATE and now - self.presented_at < _FROZEN
         self.dropped += late
         return late
 

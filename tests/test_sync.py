@@ -208,6 +208,17 @@ def test_at_rest_pictures_keep_coming_at_the_model_s_pace(world):
     run(world, 0.1)
 
 
+def test_a_face_does_not_stand_still_for_being_late(world):
+    """On a machine so busy that every picture is a surprise, one is shown now and then all the same."""
+    run(world, 1.0)
+    world.speak(3.0)
+    run(world, 1.0)
+    shown = len(world.mouth)
+    world.drawing = 0.3 / SHARE[world.quality]
+    steps = run(world, 0.2)
+    assert [step.dropped for step in steps] == [False] and len(world.mouth) == shown + 1
+
+
 def test_twice_the_pictures_are_interpolated():
     world = World()
     world.drawing = 0.005
