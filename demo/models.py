@@ -173,7 +173,7 @@ class ModelStore:
         for file, (_, _, sha256) in entries.items():
             if _sha256(home / file) != sha256:
                 raise ModelError(
-                    f"{home / file} has a wrong SHA-256; delete {home} and run 'python -m demo.models' to fetch it anew."
+                    f"{home / file} has a wrong SHA-256; delete {home} and run 'python -m demo.models' for a new one."
                 )
         return len(entries)
 

@@ -38,7 +38,8 @@ def run(check: Check, settings: Settings) -> Iterator[Finding]:
             if finding is not None:
                 yield finding
         if not finished:
-            yield _fault(check, f"takes longer than {check.limit:g} s", "close other programs; if it stays so, restart the machine")
+            remedy = "close other programs; if it stays so, restart the machine"
+            yield _fault(check, f"takes longer than {check.limit:g} s", remedy)
     except EOFError:
         process.join(1.0)
         yield _fault(check, f"ends the program that looks at it (exit {process.exitcode})", "update its driver")
