@@ -140,7 +140,7 @@ class Conversation:
         self._voice = engines.voice
         self._persona = engines.persona
         self._answerer = Answerer(
-            engines.llm, engines.persona, engines.lang, mood or engines.mood, engines.decency
+            engines.llm, engines.persona, engines.lang, mood or engines.mood, engines.decency, engines.reply_characters
         )
         self._send = send
         self._animator = Animator(engines.face.new_streamer(), engines.voice.sample_rate)
@@ -180,10 +180,13 @@ class Conversation:
                 await self._stop()
                 self._remember(heard if number == self._number else 0)
                 self._exchange = None
+                if self._turn is not None and self._turn.committed.is_set():
+                    self._foresee()
             case NewConversation():
                 await self._stop()
                 self._exchange = None
                 self._memory.clear()
+                self._foresee()
             case _:
                 log.debug("ignored: %s", type(message).__name__)
 
@@ -209,6 +212,10 @@ class Conversation:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+
+    def _foresee(self) -> None:
+        """Use the time until the next question: what was remembered has changed."""
+        self._task = asyncio.create_task(self._answerer.foresee(self._memory.messages()), name="foresee")
 
     def _remember(self, heard: int | None = None) -> None:
         """Remember of the newest answer what was said: what ``heard`` samples of it hold, or all of it.

@@ -517,9 +517,11 @@ def remembered(heard: float, *script: str) -> list[str]:
             await talk.conversation.handle(UserText(1, "Hm?"))
             await talk.until(lambda sent: of(sent, TurnEnd))
             await talk.conversation.handle(Interrupt(1, round(heard * RATE)))
+            await asyncio.sleep(0)
             engines.llm.script = ["Yes."]
             await talk.conversation.handle(UserText(2, "Go on."))
             await talk.turn(2)
+        assert engines.llm.foreseen[-2] == engines.llm.prompts[1][:-1], "the time of the interruption is used"
         contents = [message["content"] for message in engines.llm.prompts[1]]
         assert (contents[0], contents[-1]) == (PERSONA.manner, "Go on.")
         return contents[1:-1]
@@ -603,8 +605,9 @@ def test_a_tentative_answer_that_is_withdrawn_leaves_no_trace(script):
             await talk.until(lambda sent: of(sent, TurnEnd) or isinstance(script[0], LlmError))
             await asyncio.sleep(0.05)
             assert of(talk.sent, Notice) == [], "nothing is told before it counts"
-            assert engines.llm.foreseen == []
             await talk.conversation.handle(Interrupt(1))
+            await asyncio.sleep(0)
+            assert engines.llm.foreseen == []
             engines.llm.script = ["I am a test."]
             await talk.conversation.handle(UserText(2, "Who are you?"))
             await talk.turn(2)
