@@ -124,13 +124,21 @@ def test_whoever_comes_and_goes_changes_nobody_elses_frames(talker, steps, toget
         voice.check()
 
 
+def with_company(rows: int, together: int = 64, frames: int = 3) -> Scheduler:
+    """A scheduler for so many more streams than the one that has spoken already: nobody is alone."""
+    scheduler = Scheduler(TalkerRows(TALKER, rows + 1), together, frames)
+    Voice(scheduler, TALKER, seed=99).feed(speech(12000))
+    run(scheduler)
+    return scheduler
+
+
 def frames_of(stream, pcm: np.ndarray, piece: int) -> np.ndarray:
     pieces = [stream.feed(pcm[start : start + piece]) for start in range(0, len(pcm), piece)]
     return np.concatenate([*pieces, stream.finish()])
 
 
 def test_the_most_urgent_go_first_and_one_who_is_ahead_waits():
-    scheduler = Scheduler(TalkerRows(TALKER, 3), together=1, frames=2)
+    scheduler = with_company(3, together=1, frames=2)
     early, late, new = (Voice(scheduler, TALKER, seed) for seed in range(3))
     early.feed(speech(12000), now=0.0)
     run(scheduler, rounds=4)  # it has a lead of several frames
@@ -147,7 +155,7 @@ def test_the_most_urgent_go_first_and_one_who_is_ahead_waits():
 
 
 def test_what_comes_during_a_round_joins_the_next():
-    scheduler = Scheduler(TalkerRows(TALKER, 2), frames=1)
+    scheduler = with_company(2, frames=1)
     first, second = (Voice(scheduler, TALKER, seed) for seed in range(2))
     first.feed(speech(12000))
     under_way = scheduler.next_round()
@@ -156,8 +164,16 @@ def test_what_comes_during_a_round_joins_the_next():
     assert set(scheduler.next_round().sessions) == {first.session, second.session}
 
 
-def test_one_who_leaves_in_mid_round_takes_nobody_along_and_frees_the_row():
+def test_who_is_alone_is_computed_at_once():
     scheduler = Scheduler(TalkerRows(TALKER, 2), frames=1)
+    voice = Voice(scheduler, TALKER, seed=0)
+    voice.feed(speech(12000))
+    assert run(scheduler) == 2, "what lies before the first frame, and all frames"
+    voice.check()
+
+
+def test_one_who_leaves_in_mid_round_takes_nobody_along_and_frees_the_row():
+    scheduler = with_company(2, frames=1)
     stays, goes = (Voice(scheduler, TALKER, seed) for seed in range(2))
     for voice in (stays, goes):
         voice.feed(speech(12000))

@@ -19,7 +19,7 @@ from streamingtalker.mood import MoodBlend
 from streamingtalker.sessions.ears import Ear
 
 TOGETHER = 64  # streams in a round at most: a round must not last longer than listeners can wait
-FRAMES = 6  # of each stream in a round at most
+FRAMES = 3  # of each stream in a round at most: what comes meanwhile shall not wait long
 
 
 class Rows(Protocol):
@@ -158,7 +158,8 @@ class Scheduler:
         if len(chosen[0].inputs):
             chosen = [session for session in chosen if len(session.inputs)]
         chosen.sort(key=lambda session: session.row or 0)
-        steps = min(self._frames, *(min(len(each.inputs), each.cold or self._frames) for each in chosen))
+        frames = self._frames if self.rows.count - len(self._free) > 1 else len(chosen[0].inputs)  # nobody is kept
+        steps = min(frames, *(min(len(each.inputs), each.cold or frames) for each in chosen))
         for session in chosen:
             if session.fresh:
                 self.rows.reset(session.row or 0, session.seed, session.identity)
