@@ -36,9 +36,7 @@ def model_arguments() -> argparse.ArgumentParser:
     parser.add_argument("--recogniser", choices=RECOGNISERS, help="in front of our audio encoder (default: the best)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     parser.add_argument("--threads", type=int, help="of PyTorch (default: as many as it likes)", metavar="N")
-    parser.add_argument(
-        "--precision", choices=sorted(PRECISIONS), default="float32", help="of the published network's products"
-    )
+    parser.add_argument("--precision", choices=sorted(PRECISIONS), default="float32", help="of HuBERT's products")
     parser.add_argument("--compile", action="store_true", help="torch.compile for its decoder and HuBERT")
     parser.add_argument("--speech", type=Path, nargs="+", help="recordings to speak (default: bundled questions)")
     parser.add_argument("--json", type=Path, help="where the figures go", metavar="OUT.json")
