@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -215,8 +215,10 @@ class EspeakEngine:
     CLOSURE_FIRST = frozenset(("p", "t", "k", "ch"))  # their events mark the burst; the closure sounds before it
     CLOSURE = 0.042  # seconds of it at pace 1
 
-    def __init__(self, voice: str) -> None:
+    def __init__(self, voice: str, read: Callable[[str], list[str]] = from_ipa) -> None:
+        """``read`` gives the phones of IPA symbols."""
         self._voice = voice
+        self._read = read
 
     def speak(self, text: str, manner: Manner) -> Speech:
         """Raises SpeakerError where the library or the voice is missing."""
@@ -237,7 +239,7 @@ class EspeakEngine:
         starts = [start for start, _ in events] + [seconds]
         phones = [Phone(SILENCE, 0.0, starts[0])]
         for (start, symbols), end in zip(events, starts[1:], strict=True):
-            names = from_ipa(re.sub(r"\(.*?\)", "", symbols)) or [SILENCE]
+            names = self._read(re.sub(r"\(.*?\)", "", symbols)) or [SILENCE]
             if names[0] in self.CLOSURE_FIRST:
                 start = max(start - self.CLOSURE / pace, (phones[-1].start + start) / 2)
                 phones[-1] = dataclasses.replace(phones[-1], end=start)

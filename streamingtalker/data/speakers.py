@@ -75,7 +75,7 @@ class Speaker:
         speech = self._engine.speak(text, manner)
         shift = -self.voice.label_offset if calibrated else 0.0
         phones = with_stress(speech.phones, " ".join(pronunciation(text)))
-        covering = _cover(phones, shift, speech.seconds)
+        covering = cover(phones, shift, speech.seconds)
         return Speech(
             speech.pcm,
             speech.rate,
@@ -97,7 +97,7 @@ def speaker(name: str) -> Speaker:
     return Speaker(find_voice(name))
 
 
-def _cover(phones: Sequence[Phone], shift: float, seconds: float) -> tuple[Phone, ...]:
+def cover(phones: Sequence[Phone], shift: float, seconds: float) -> tuple[Phone, ...]:
     """``phones`` moved by ``shift``, cut to [0, seconds] and with silence where none of them sounds."""
     moved = [phone.moved(shift) for phone in phones]
     cut = [Phone(p.name, max(p.start, 0.0), min(p.end, seconds), p.stress) for p in moved]

@@ -238,7 +238,7 @@ def _sound_on_disk(clip: Clip, job: Job) -> Sound:
     """The clip's sound as its files have it, made first where they are missing."""
     wav, phones = job.path("wav", clip.name), job.path("phones", clip.name)
     if not phones.is_file():  # written last
-        _write_sound(make_sound(clip), wav, phones)
+        write_sound(make_sound(clip), wav, phones)
     pcm, _ = soundfile.read(wav, dtype="float32")
     entries = json.loads(phones.read_text())
     return Sound(pcm, tuple(Phone(entry["phone"], *(entry[key] for key in _PHONE_KEYS)) for entry in entries))
@@ -247,7 +247,8 @@ def _sound_on_disk(clip: Clip, job: Job) -> Sound:
 _PHONE_KEYS = ("start", "end", "stress")
 
 
-def _write_sound(sound: Sound, wav: Path, phones: Path) -> None:
+def write_sound(sound: Sound, wav: Path, phones: Path) -> None:
+    """Write a clip's sound and the times of its phones."""
     samples = np.clip(np.round(sound.pcm * 32767), -32768, 32767).astype(np.int16)
     soundfile.write(wav, samples, augment.RATE, subtype="PCM_16")
     entries = [
@@ -305,7 +306,7 @@ def make_corpus(
             progress.advance(task)
     templates = {clip.voice: rig.topology.template for clip in clips}
     np.savez(out / "templates.npz", **templates)  # type: ignore[arg-type]
-    return _write_manifest(out, sorted(made, key=lambda entry: str(entry["name"])), rig, minutes, seed)
+    return write_manifest(out, sorted(made, key=lambda entry: str(entry["name"])), rig, minutes, seed)
 
 
 def _run(clips: Sequence[Clip], job: Job, jobs: int) -> Iterable[dict[str, object]]:
@@ -326,9 +327,10 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
     note.write_text(json.dumps(settings))
 
 
-def _write_manifest(
+def write_manifest(
     out: Path, entries: Sequence[dict[str, object]], rig: Rig, minutes: float, seed: int
 ) -> dict[str, object]:
+    """Write and return ``corpus.json``, which makes a corpus complete."""
     manifest = {
         "version": VERSION,
         "fps": FPS,
