@@ -7,6 +7,7 @@ MODES = {
     "latency": "streamingtalker.benchmark.latency",
     "frames": "streamingtalker.benchmark.frames",
     "components": "streamingtalker.benchmark.components",
+    "hearing": "streamingtalker.benchmark.hearing",
     "sessions": "streamingtalker.benchmark.sessions",
     "render": "demo.render_bench",  # by name only: nothing here knows of windows
 }
