@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from demo.frame_queue import NOBODY, FrameQueue
 from demo.listener import Hearing
@@ -123,7 +124,7 @@ class Client:
     ``mood`` is what the server is asked to say everything in. ``on_turn`` is called with each turn when it is certain
     that it will be heard, and ``on_trace`` with its trace when it is over; ``on_hearing`` with how much is to be heard;
     ``on_notice`` with sentences for the operator; ``tap`` sees sound and frames. All of it happens in the event loop's
-    thread, where ``take`` is to be called, too.
+    thread, where ``take`` is to be called, too. ``credentials`` gives the options of ``connect`` that let us in.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Client:
         on_notice: Callable[[Notice], None] = lambda notice: None,
         tap: Tap | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        credentials: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._tap = tap or Tap()
         self._playback = playback
@@ -150,6 +152,7 @@ class Client:
         self._on_hearing = on_hearing
         self._on_notice = on_notice
         self._monotonic = monotonic
+        self._credentials = credentials
         self._welcome: Welcome | None = None
         self._turn: ActiveTurn | None = None
         self._outbox: asyncio.Queue[Message] = asyncio.Queue()
@@ -166,7 +169,7 @@ class Client:
         ``on_welcome`` raise.
         """
         try:
-            async with connect(url, **_CONNECTION) as socket:
+            async with connect(url, **_CONNECTION, **self._credentials()) as socket:
                 welcome = await self._greet(socket)
                 on_welcome(welcome)
                 await self.converse(welcome, socket.send, socket.recv, openings())
@@ -430,6 +433,8 @@ def _reason(error: Exception) -> str:
     """Why there is no talking to a server, in words."""
     if isinstance(error, ConnectionClosed):
         return f"it ended the connection{f': {error.rcvd.reason}' if error.rcvd and error.rcvd.reason else ''}"
+    if isinstance(error, InvalidStatus) and error.response.status_code == HTTPStatus.UNAUTHORIZED:
+        return "it wants its token, see --token-file"
     if isinstance(error, TimeoutError):
         return "it does not answer"
     if isinstance(error, ConnectionRefusedError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from demo.admission import credentials
 from demo.client import ActiveTurn, Client, ServerConnectionError
 from demo.decency import Decency
 from demo.echo import CleanMicrophone, EchoError, Played
@@ -100,6 +102,7 @@ class ClientThread:
             on_hearing=self._hear,
             on_notice=self._notice,
             tap=shared.tap,
+            credentials=functools.partial(credentials, settings),
         )
         self._lock = threading.Lock()  # over the three below
         self._ended = False

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from demo.admission import credentials
 from demo.bare import GLTF
 from demo.export.live import check_place
 from demo.gltf_head import load_gltf_head
@@ -29,6 +30,7 @@ def check(settings: Settings) -> None:
         read_tensors(talker_file(settings.talker), kind="talker")
     elif not settings.server.startswith(("ws://", "wss://")):
         raise SettingsError(f"--server is {settings.server!r}; give an address like ws://HOST:8765.")
+    _check_door(settings)
 
 
 def avatar_file(settings: Settings) -> Path:
@@ -40,6 +42,16 @@ def avatar_file(settings: Settings) -> Path:
     if name is not None and Path(name).suffix.lower() in GLTF:
         return Path(name)
     return DEFAULT_AVATAR if name is None else avatar_path(name)
+
+
+def _check_door(settings: Settings) -> None:
+    """Whether there is something to show to the server."""
+    secure = settings.server is not None and settings.server.startswith("wss://")
+    if (settings.tls_cert or settings.tls_key) and not secure:
+        raise SettingsError(
+            "--tls-cert and --tls-key go with --serve, or --tls-cert with --server wss://…; leave them out."
+        )
+    credentials(settings)
 
 
 def _check_avatar(path: Path) -> None:

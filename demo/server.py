@@ -14,9 +14,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as listen
 from websockets.exceptions import ConnectionClosed
 
+from demo.admission import Admission, Pace, WaitingRoom, open_door, welcome
 from demo.conversation import Conversation
 from demo.engines import Engines, load_engines
-from demo.messages import MAX_MESSAGE_BYTES, PROTOCOL, Hello, Message, Notice, Welcome, WireError, decode, encode
+from demo.messages import PROTOCOL, Hello, Message, Notice, Welcome, WireError, decode, encode
 from demo.settings import Settings
 from demo.voices import Notify
 from streamingtalker.errors import UserError
@@ -25,9 +26,6 @@ from streamingtalker.mood import Mood, MoodError
 log = logging.getLogger(__name__)
 
 SERVE_PORT = 8765  # with --serve and no --port
-HELLO_SECONDS = 10.0
-CLOSE_SECONDS = 1.0  # for a client to say goodbye
-PONG_SECONDS = 60.0  # a picture that stalls, moved or minimised, keeps its client from answering pings for a while
 PROTOCOL_ERROR = 1002  # WebSocket close codes
 TRY_AGAIN_LATER = 1013
 NOTICES_KEPT = 20
@@ -93,37 +91,58 @@ class NoticeBoard:
 class Server:
     """Conversations over WebSocket connections, several at once, on shared engines."""
 
-    def __init__(self, engines: Engines, notices: NoticeBoard, most: int = Settings().max_sessions) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        notices: NoticeBoard,
+        most: int = Settings().max_sessions,
+        admission: Admission | None = None,
+    ) -> None:
         """``most``: conversations at the same time. One more client is told so and sent away."""
         self._engines = engines
         self._notices = notices
         self._most = most
         self._held = 0  # conversations going on
+        self._admission = admission or Admission()
+        self._limits = self._admission.limits
+        self._waiting = WaitingRoom(self._limits.waiting)
 
     @contextlib.asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[int]:
         """Take connections inside the ``async with``, which gives the port. Raises ServerError."""
+        limits, tls = self._limits, self._admission.tls
         try:
             listener = await listen(
                 self._hold,
                 host,
                 port,
-                max_size=MAX_MESSAGE_BYTES,
-                close_timeout=CLOSE_SECONDS,
-                ping_timeout=PONG_SECONDS,
+                process_request=self._admission.refuses,
+                create_connection=self._waiting.connection,
+                ssl=tls,
+                ssl_handshake_timeout=limits.header_seconds if tls else None,
+                open_timeout=limits.header_seconds,
+                max_size=limits.hello_bytes,  # until it is welcome
+                close_timeout=limits.close_seconds,
+                ping_interval=limits.ping_seconds,
+                ping_timeout=limits.pong_seconds,
                 compression=None,  # motion and sound do not shrink, and the cores have better work
                 origins=[None],  # programs only: a page in somebody's browser must not talk to this machine
             )
         except OSError as error:
             raise ServerError(_why_not(host, port, error)) from error
         async with listener:
-            yield listener.sockets[0].getsockname()[1]
+            try:
+                yield listener.sockets[0].getsockname()[1]
+            finally:
+                listener.close()
+                self._waiting.close()  # else it ends with the deadline of the slowest of them
 
     async def _hold(self, socket: ServerConnection) -> None:
         """One connection from hello to goodbye."""
         try:
             mood = await self._mood_wanted(socket)
             with self._seat():
+                welcome(socket)
                 await self._converse(socket, mood)
         except FullError as error:
             log.warning("%s was sent away: %d conversations are going on", socket.remote_address, self._held)
@@ -152,10 +171,10 @@ class Server:
     async def _mood_wanted(self, socket: ServerConnection) -> Mood | None:
         """What the client says in its Hello. Raises WireError where it says none."""
         try:
-            async with asyncio.timeout(HELLO_SECONDS):
+            async with asyncio.timeout(self._limits.hello_seconds):
                 hello = decode(await socket.recv())
         except TimeoutError:
-            raise WireError(f"no Hello within {HELLO_SECONDS:g} s") from None
+            raise WireError(f"no Hello within {self._limits.hello_seconds:g} s") from None
         if not isinstance(hello, Hello):
             raise WireError(f"{type(hello).__name__} before Hello")
         if hello.protocol != PROTOCOL:
@@ -191,8 +210,11 @@ class Server:
             log.info("%s connected", socket.remote_address)
             await socket.send(encode(self._welcome(conversation.resting_mood)))
             forwarding = asyncio.create_task(forward_notices())
+            pace = Pace(self._limits)
             async for data in socket:
                 await conversation.handle(decode(data))
+                if wait := pace.wait(len(data)):
+                    await asyncio.sleep(wait)
         finally:
             if forwarding is not None:
                 forwarding.cancel()
@@ -206,11 +228,12 @@ async def serve(
 
     Raises UserError where the server cannot start.
     """
+    admission = open_door(settings)
     notices = NoticeBoard()
     engines = await load(settings, notices.warn)
     port = settings.port or (SERVE_PORT if settings.serve else 0)
     try:
-        async with Server(engines, notices, settings.max_sessions).listening(settings.host, port) as port:
+        async with Server(engines, notices, settings.max_sessions, admission).listening(settings.host, port) as port:
             ready(Ready(port, engines.names()))
             await stop.wait()
     finally:
@@ -222,7 +245,8 @@ def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines) ->
     """Serve until interrupted, for ``--serve``. Raises UserError where the server cannot start."""
 
     def ready(ready: Ready) -> None:
-        log.info("Listening on %s with %s", socket_url(settings.host, ready.port), ready.engines)
+        url = socket_url(settings.host, ready.port, "wss" if settings.tls_cert else "ws")
+        log.info("Listening on %s with %s", url, ready.engines)
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -263,9 +287,9 @@ def _wait_for_parent(pipe: Connection, loop: asyncio.AbstractEventLoop, stop: as
         loop.call_soon_threadsafe(stop.set)
 
 
-def socket_url(host: str, port: int) -> str:
+def socket_url(host: str, port: int, scheme: str = "ws") -> str:
     """The WebSocket URL of ``host``, a name or an address of either kind."""
-    return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:

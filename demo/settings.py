@@ -139,9 +139,28 @@ class Settings:
     # Server
     serve: bool = _option(False, "run only the server, for clients on other machines", "server")
     server: str | None = _option(
-        None, "use the server running there instead of starting one", "server", metavar="ws://HOST:PORT"
+        None, "use the server running there instead of starting one", "server", metavar="ws[s]://HOST:PORT"
     )
-    host: str = _option("127.0.0.1", "address the server listens on", "server")
+    host: str = _option(
+        "127.0.0.1", "address the server listens on; another one than this machine's own needs a token", "server"
+    )
+    token_file: Path | None = _option(
+        None,
+        "the token that clients show to the server, in a file that only its owner can read; or in the environment, as "
+        "STREAMINGTALKER_TOKEN",
+        "server",
+        metavar="FILE",
+    )
+    tls_cert: Path | None = _option(
+        None,
+        "with --serve: the server's certificate, and it speaks TLS; with --server wss://…: the certificate it is to "
+        "have, where no public authority has signed it",
+        "server",
+        metavar="FILE.pem",
+    )
+    tls_key: Path | None = _option(
+        None, "with --serve: the key of --tls-cert, if not in the same file", "server", metavar="FILE.pem"
+    )
     port: int = _option(
         0, "port the server listens on; 0 takes a free one (8765 with --serve)", "server", within=(0, 65535)
     )

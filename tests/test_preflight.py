@@ -50,6 +50,8 @@ def test_a_film_that_is_there_is_not_touched(settings, tmp_path):
         ({"persona": Path("gone.toml")}, r"gone\.toml cannot be read"),
         ({"talker": Path("gone.safetensors")}, r"gone\.safetensors does not exist"),
         ({"server": "127.0.0.1:8765"}, "give an address like ws://"),
+        ({"server": "ws://x:1", "tls_cert": Path("x.pem")}, "--tls-cert and --tls-key go with --serve"),
+        ({"server": "ws://x:1", "token_file": Path("gone")}, "gone cannot be read"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -17,6 +17,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from demo.admission import TOKEN_VARIABLE
 from demo.engines import open_farm
 from demo.messages import (
     PROTOCOL,
@@ -237,7 +238,9 @@ def test_a_port_in_use_is_one_clear_sentence():
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
-def test_an_address_that_is_not_ours_is_one_clear_sentence(host):
+def test_an_address_that_is_not_ours_is_one_clear_sentence(host, monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, "a token nobody guesses".replace(" ", "-"))
+
     async def main() -> None:
         with pytest.raises(ServerError, match="cannot listen on"):
             await serve(replace(Settings(), host=host), lambda ready: None, asyncio.Event(), load_fakes)
