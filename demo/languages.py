@@ -5,12 +5,6 @@ The names of the models are those of https://alphacephei.com/vosk/models, the co
 
 from dataclasses import dataclass
 
-from streamingtalker.errors import UserError
-
-
-class LanguageError(UserError):
-    """A language that is not heard or not spoken."""
-
 
 @dataclass(frozen=True)
 class Language:
@@ -54,11 +48,3 @@ LANGUAGES: dict[str, Language] = {
 def language_of(tag: str) -> str:
     """``en`` of ``en-GB``."""
     return tag.replace("_", "-").partition("-")[0].lower()
-
-
-def find_language(tag: str) -> Language:
-    """The language of ``tag``. Raises LanguageError naming those there are."""
-    language = LANGUAGES.get(language_of(tag))
-    if language is None:
-        raise LanguageError(f"--lang {tag} is not both heard and spoken; choose one of {', '.join(LANGUAGES)}.")
-    return language
