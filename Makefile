@@ -10,7 +10,7 @@ DEMO_PACKAGES := python3-venv libportaudio2 libegl1 libgl1 libopengl0 libgl1-mes
 WEIGHTS_PACKAGES := festival festvox-kdlpc16k
 TEST_PACKAGES := xvfb xdotool pulseaudio pulseaudio-utils libasound2-plugins espeak-ng flite
 
-.PHONY: demo test check models weights clean help
+.PHONY: demo test check models weights soak clean help
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
@@ -26,6 +26,11 @@ check: $(VENV)/test-installed  ## lint and type check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+soak: $(VENV)/test-installed models  ## twenty minutes of a crowd (MINUTES=120 and 480 for hours), judged and plotted
+	$(BIN)/python -m demo.soak --minutes $(MINUTES) --out runs/soak $(ARGS)
+
+MINUTES ?= 20
 
 models: $(VENV)/demo-installed  ## fetch the offline models (checked by SHA-256)
 	$(BIN)/python -m demo.models

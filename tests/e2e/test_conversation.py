@@ -14,10 +14,11 @@ import pytest
 import soundfile
 import soxr
 
+from demo.measure.rig import MONITOR_RATE
 from demo.models import ModelError, ModelStore, default_cache
 from demo.surroundings import bundled_questions
 from tests.conftest import missing
-from tests.e2e.conftest import MONITOR_RATE, REPOSITORY
+from tests.e2e.conftest import REPOSITORY
 
 QUESTIONS = bundled_questions()[:2]
 

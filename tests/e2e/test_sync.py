@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from demo.doctor.flash_and_beep import brightness
-from tests.e2e.conftest import MONITOR_RATE, run_module
+from demo.measure.rig import MONITOR_RATE
+from tests.e2e.conftest import run_module
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 CLAPS = 52

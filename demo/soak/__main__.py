@@ -1,0 +1,113 @@
+"""Endurance: ``python -m demo.soak --minutes 20 --out runs/soak``, or ``make soak``.
+
+Starts the whole program on a virtual screen and sound server, sends a seeded crowd, reads every ten seconds what each
+process takes, and judges. Everything after ``--`` are options of ``run_demo.py``.
+"""
+
+import argparse
+import csv
+import sys
+import threading
+import time
+from pathlib import Path
+
+from demo.measure.rig import sound_server, virtual_screen
+from demo.soak.crowd import Crowd, record_sounds
+from demo.soak.processes import count_files, read_family
+from demo.soak.report import COLUMNS, judge, plot, report, turns_of
+from demo.soak.stand import Stand
+from streamingtalker.errors import UserError
+
+_EVERY = 10.0  # seconds between readings
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line: 0 where every limit was kept, 1 where not, 2 where it could not be measured."""
+    options = _parser().parse_args(argv)
+    out: Path = options.out
+    try:
+        if not options.judge:
+            run(out, options.minutes, options.seed, tuple(options.program))
+        verdict = judge(out)
+        plot(out, options.pictures or out)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    text = report(verdict)
+    (out / "report.md").write_text(text, "utf-8")
+    print(text)
+    return 0 if verdict.kept else 1
+
+
+def run(out: Path, minutes: float, seed: int, program: tuple[str, ...]) -> None:
+    """The crowd for so many minutes; leaves processes.csv, turns.csv, deeds.csv, log.txt and trace.json in ``out``.
+
+    Raises UserError where the program does not start.
+    """
+    for folder in (out / "pulse", out / "sounds"):
+        folder.mkdir(parents=True, exist_ok=True)
+    sounds = record_sounds(out / "sounds", seed)
+    with virtual_screen() as screen, sound_server((out / "pulse").resolve()) as sound:
+        stand = Stand(screen, sound, out.resolve(), program)
+        try:
+            stand.wait_until_ready()
+            began = time.monotonic()
+            with _Sampling(stand, out / "processes.csv", began):
+                _visit(Crowd(stand, sounds, seed), stand, out / "deeds.csv", began, minutes)
+        finally:
+            status = stand.end()
+    (out / "status.txt").write_text(f"{status}\n", "utf-8")
+    turns_of(out, {turn: at - began for turn, at in stand.turns.items()})
+
+
+def _visit(crowd: Crowd, stand: Stand, path: Path, began: float, minutes: float) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        deeds = csv.writer(file)
+        deeds.writerow(("seconds", "deed"))
+        while (passed := time.monotonic() - began) < 60 * minutes and stand.alive:
+            deeds.writerow((round(passed, 1), crowd.act()))
+            file.flush()
+
+
+class _Sampling:
+    """Reads all processes every ten seconds, in a thread, while the block runs."""
+
+    def __init__(self, stand: Stand, path: Path, began: float) -> None:
+        self._stand, self._path, self._began = stand, path, began
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampling", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(COLUMNS)
+            while True:
+                at, files = round(time.monotonic() - self._began, 1), count_files(self._stand.temporary)
+                for one in read_family(self._stand.process.pid):
+                    row = (one.pid, one.name, round(one.rss_mb, 2), one.fds, one.threads, round(one.cpu_seconds, 2))
+                    table.writerow((at, *row, files))
+                file.flush()
+                if self._over.wait(_EVERY):
+                    return
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo.soak", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--minutes", type=float, default=20.0, help="how long (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of the crowd (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("runs/soak"), help="folder (default: runs/soak)")
+    parser.add_argument("--pictures", type=Path, help="where the plots go (default: --out)")
+    parser.add_argument("--judge", action="store_true", help="only judge and plot what lies in --out")
+    parser.add_argument("program", nargs="*", help="options of run_demo.py, after --")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
