@@ -34,13 +34,18 @@ class Answerer:
         lang: str,
         fixed_mood: Mood | None = None,
         decency: Decency | None = None,
+        reply_characters: int = REPLY_CHARACTERS,
     ) -> None:
-        """With ``fixed_mood`` everything is said in it, and the face rests in it. None in ``decency``: no filter."""
+        """With ``fixed_mood`` everything is said in it, and the face rests in it. None in ``decency``: no filter.
+
+        An answer ends with the sentence that reaches ``reply_characters``.
+        """
         self._llm = llm
         self._persona = persona
         self._lang = lang
         self._fixed_mood = fixed_mood
         self._decency = decency
+        self._reply_characters = reply_characters
 
     @property
     def resting_mood(self) -> Mood:
@@ -74,7 +79,7 @@ class Answerer:
                 said.add(line.text.casefold())
                 length += len(line.text)
                 whole += not ends_in_mid_sentence(line.text)
-                if length >= REPLY_CHARACTERS or whole >= self._persona.longest_answer:
+                if length >= self._reply_characters or whole >= self._persona.longest_answer:
                     return
 
     async def _with_apology(

@@ -113,7 +113,7 @@ def _hold(
     playback.open()
     stack.callback(playback.close)
     shared = Shared(playback, frames, stage.meter, face.talking.vertex_count, face.talking.mesh, face.fps, tap)
-    client = ClientThread(settings, shared, trace, server.wait, started)
+    client = ClientThread(settings, shared, trace, server.wait, started, server.end)
     speaker.on_lost = client.fail
     stack.callback(client.stop)
     stack.callback(server.give_up)  # if it still loads: the client thread waits for it
@@ -145,7 +145,7 @@ def _leave_trace(trace: SessionTrace, settings: Settings) -> None:
 def _canvas(settings: Settings) -> Canvas:
     if settings.headless:
         return OffscreenCanvas(settings.size, settings.size)
-    return WindowCanvas(settings.size, settings.size, fullscreen=settings.fullscreen)
+    return WindowCanvas(settings.size, settings.size, fullscreen=settings.fullscreen or settings.kiosk)
 
 
 def _meter(settings: Settings) -> Meter | None:

@@ -231,6 +231,15 @@ class Client:
         self._taking.half_duplex = half_duplex
 
     @property
+    def asks_again(self) -> bool:
+        """Whether somebody who is not understood is told so."""
+        return self._taking.asks_again
+
+    @asks_again.setter
+    def asks_again(self, asks_again: bool) -> None:
+        self._taking.asks_again = asks_again
+
+    @property
     def switches(self) -> tuple[bool, bool]:
         """Whether the microphone is muted, and whether push-to-talk opens it all the same."""
         return self._taking.muted, self._taking.pushed

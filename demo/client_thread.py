@@ -16,7 +16,23 @@ from demo.decency import Decency
 from demo.echo import CleanMicrophone, EchoError, Played
 from demo.end_of_turn import Patience
 from demo.frame_queue import FrameQueue
+from demo.kiosk import (
+    Action,
+    Attendant,
+    Event,
+    Forget,
+    Hush,
+    Kiosk,
+    Rest,
+    Rules,
+    Say,
+    Transcripts,
+    TurnBegun,
+    TurnOver,
+    Voice,
+)
 from demo.listener import (
+    LONGEST_SECONDS,
     FinalText,
     Hearing,
     Listener,
@@ -30,15 +46,16 @@ from demo.listener import (
 from demo.messages import Notice, Welcome, WireError
 from demo.microphone import Microphone, SoundDeviceMicrophone, WavMicrophone
 from demo.models import ModelStore
-from demo.openings import ListenerNews, Opening, overheard, performed, recorded, said, typed
+from demo.openings import ListenerNews, Opening, Phrase, overheard, performed, recorded, said, typed
 from demo.playback import Playback
 from demo.recognizers import choose_recognizer
 from demo.settings import Settings
 from demo.stage import SyncMeter
 from demo.status import Status
+from demo.surroundings import has_script
 from demo.tap import Tap
 from demo.trace import SessionTrace, TurnTrace
-from demo.turn_taking import Muted, Pushed, Renewed
+from demo.turn_taking import Asked, Hushed, Muted, Pushed, Renewed
 from streamingtalker.mood import Mood
 
 log = logging.getLogger(__name__)
@@ -60,6 +77,7 @@ class Shared:
     mesh: str  # Topology.mesh of it
     fps: float  # of the frames in the queue
     tap: Tap | None = None  # sees sound and frames
+    microphone: Microphone | None = None  # in place of the device
 
 
 class ClientThread:
@@ -93,6 +111,9 @@ class ClientThread:
         self._news: asyncio.Queue[ListenerNews] = asyncio.Queue()
         self._noticed_in = 0  # the turn in which the notice came
         self._newest_turn = 0
+        self._attendant: Attendant | None = None  # with --kiosk, while connected
+        self._muted_by_user = False
+        self._transcripts = Transcripts(settings.keep_transcripts) if settings.keep_transcripts else None
         self._client = Client(
             shared.playback,
             shared.frames,
@@ -118,7 +139,7 @@ class ClientThread:
 
     def set_muted(self, muted: bool) -> None:
         """Switch the microphone off, or on again. What is being said is forgotten; the avatar may go on speaking."""
-        self._call(self._switch, Muted(muted))
+        self._call(self._mute, muted)
 
     def push_to_talk(self, held: bool) -> None:
         """While held the avatar listens, also if muted, and what is said has no end before it is let go."""
@@ -126,7 +147,11 @@ class ClientThread:
 
     def new_conversation(self) -> None:
         """Somebody else is there: the avatar falls silent, and what was said is forgotten."""
-        self._call(self._client.take, Renewed())
+        self._call(self._renew, None)
+
+    def ask(self, opening: Opening) -> None:
+        """Have it answered or said now, whoever has the turn."""
+        self._call(self._client.take, Asked(opening))
 
     def start(self) -> None:
         """Begin the session."""
@@ -179,6 +204,8 @@ class ClientThread:
                 raise
             raise explained from error
         finally:
+            if self._attendant is not None:
+                self._attendant.close()
             await self._stop_listening()
 
     async def _stop_listening(self) -> None:
@@ -217,7 +244,7 @@ class ClientThread:
 
     def _real_microphone(self) -> Microphone:
         """One that does not hear the loudspeaker; else nothing is to be heard while the avatar speaks."""
-        microphone = SoundDeviceMicrophone(self._settings.input_device)
+        microphone = self._shared.microphone or SoundDeviceMicrophone(self._settings.input_device)
         if not self._settings.half_duplex:
             try:
                 return self._without_echo(microphone)
@@ -239,9 +266,13 @@ class ClientThread:
             return
         recognizer = choose_recognizer(self._settings, ModelStore(), self._notice_from_thread)
         self.trace.engines["stt"] = recognizer.name
-        patience, language = Patience(factor=self._settings.patience), self._settings.lang
         listener = Listener(
-            self._open_microphone(), recognizer, self._heard_from_thread, patience=patience, language=language
+            self._open_microphone(),
+            recognizer,
+            self._heard_from_thread,
+            patience=Patience(factor=self._settings.patience),
+            language=self._settings.lang,
+            longest=self._settings.longest_question if self._settings.kiosk else LONGEST_SECONDS,
         )
         with self._lock:
             if self._ended:
@@ -272,20 +303,68 @@ class ClientThread:
             draws_moods=welcome.draws_moods,
         )
         log.info("Ready after %.1f s: %s", self.trace.cold_start_s, self.trace.engines)
+        if self._settings.kiosk:
+            self._attend()
 
     def _begin_turn(self, turn: ActiveTurn) -> None:
         self._newest_turn = turn.number
         user = turn.opening.transcript
-        log.info("Turn %d: %s", turn.number, user or "no question")
+        log.info("Turn %d: %s", turn.number, self._loggable(user) or "no question")
         self._show(hearing=False, user=user, turn=turn)
+        self._tell_attendant(TurnBegun(asked=bool(user)))
 
     def _end_turn(self, trace: TurnTrace) -> None:
         trace.av_offset_ms = self._shared.meter.summary().as_trace()
+        if self._transcripts is not None and trace.transcript:
+            self._transcripts.add(trace)
+        if self._settings.kiosk:
+            trace = replace(trace, transcript="", reply="")
         self.trace.turns.append(trace)
         broken_off = ", interrupted" if trace.interrupted else ""
-        log.info("Answer %d (%.1f s%s): %s", trace.turn, trace.audio_seconds, broken_off, trace.reply)
+        log.info("Answer %d (%.1f s%s): %s", trace.turn, trace.audio_seconds, broken_off, self._loggable(trace.reply))
         notice = self._status.notice if self._noticed_in >= trace.turn else ""  # it stays for a turn at least
         self._show(hearing=False, user="", turn=None, notice=notice, spans_ms=trace.spans_ms)
+        self._tell_attendant(TurnOver())
+
+    def _loggable(self, words: str) -> str:
+        """At a stand the log is kept by the system, and words are not to be."""
+        return "…" if words and self._settings.kiosk else words
+
+    def _attend(self) -> None:
+        """Leave the stand to its rules."""
+        loop = asyncio.get_running_loop()
+        kiosk = Kiosk(Rules.of(self._settings), self._settings.seed, loop.time())
+        self._attendant = Attendant(kiosk, self._obey, loop)
+
+    def _tell_attendant(self, event: Event) -> None:
+        if self._attendant is None:
+            return
+        self._attendant.tell(event)
+        attracting = self._attendant.kiosk.attracting
+        self._client.asks_again = not attracting
+        self._show(attracting=attracting)
+
+    def _obey(self, action: Action) -> None:
+        match action:
+            case Say(phrase):
+                self._client.take(Asked(Phrase(phrase)))
+            case Forget():
+                self._renew(None)
+            case Hush():
+                self._client.take(Hushed())
+            case Rest(resting):
+                self._switch(Muted(resting or self._muted_by_user))
+
+    def _renew(self, _: None) -> None:
+        self._client.take(Renewed())
+        if self._transcripts is not None:
+            self._transcripts.next_conversation()
+        self._show(user="")
+
+    def _mute(self, muted: bool) -> None:
+        self._muted_by_user = muted
+        rests = self._attendant is not None and self._attendant.kiosk.resting
+        self._switch(Muted(muted or rests))
 
     def _switch(self, switch: Muted | Pushed) -> None:
         self._client.take(switch)
@@ -330,6 +409,8 @@ class ClientThread:
             case _:
                 self._client.take(event)
                 self._show_speaking(event)
+                if isinstance(event, UserSpeaking):
+                    self._tell_attendant(Voice())
 
     def _show_speaking(self, event: ListenerEvent) -> None:
         """Whether somebody speaks into a microphone that listens."""

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from demo.animator import Streamer
+from demo.answering import REPLY_CHARACTERS
 from demo.decency import Decency
+from demo.kiosk import LETTERS_A_SECOND
 from demo.llm import LanguageModel, LlmError, open_model
 from demo.models import ModelStore
 from demo.persona import Persona, load_persona
@@ -60,6 +62,7 @@ class Engines:
     lang: str = "en"
     mood: Mood | None = None  # in which everything is said, whatever it is
     decency: Decency | None = None  # what judges questions and answers, if anything does
+    reply_characters: int = REPLY_CHARACTERS  # an answer ends with the sentence that reaches them
 
     def names(self) -> dict[str, str]:
         """What was chosen, for the trace."""
@@ -87,7 +90,8 @@ async def load_engines(settings: Settings, notify: Notify) -> Engines:
         asyncio.to_thread(_timed, "face model", lambda: load_face(settings)),
         asyncio.to_thread(_timed, "text tables", lambda: speakable(persona.greeting, settings.lang)),
     )
-    return Engines(llm, voice, face, persona, settings.lang, settings.mood, decency)
+    longest = round(settings.longest_reply * LETTERS_A_SECOND) if settings.kiosk else REPLY_CHARACTERS
+    return Engines(llm, voice, face, persona, settings.lang, settings.mood, decency, longest)
 
 
 async def _load_llm(settings: Settings, persona: Persona, notify: Notify) -> LanguageModel:

@@ -38,6 +38,7 @@ from streamingtalker.errors import UserError
 
 log = logging.getLogger(__name__)
 
+LONGEST_SECONDS = 30.0  # of an utterance
 _TAIL_SECONDS = 0.25  # stays deaf after the avatar fell silent: rooms reverberate
 _SILENCE_DB = -100.0  # the lowest level told
 _RECORDING_GRACE = RATE // 2  # samples after a recording within which an utterance in it has begun, if there is one
@@ -159,17 +160,21 @@ class Listener:
         language: str = "en",
         detector: SpeechDetector | None = None,
         tail: float = _TAIL_SECONDS,
+        longest: float = LONGEST_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``emit`` is called from the listener's threads. ``language`` is what the user speaks.
 
-        ``tail``: seconds it stays deaf after having been DEAF.
+        ``tail``: seconds it stays deaf after having been DEAF; ``longest``: seconds an utterance can take.
         """
         self._microphone = microphone
         self._emit = emit
         self._monotonic = monotonic
         patience = patience or Patience()
-        options = VoiceActivityOptions(end_silence_ms=patience.longest_ms)  # less once the words are known
+        options = VoiceActivityOptions(
+            end_silence_ms=patience.longest_ms,  # less once the words are known
+            max_utterance_ms=round(longest * 1000),
+        )
         self._activity = VoiceActivity(detector or SileroDetector(), options)
         self._wish = _Wish(tail)
         self._work: queue.Queue[_Work | None] = queue.Queue()

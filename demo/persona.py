@@ -42,6 +42,13 @@ class Phrases:
     empty: str = "I am sorry, I have no answer to that. Please ask me something else."
     broken_off: str = "I am sorry, I lost the thread there."
     indecent: str = "I would rather talk about something nicer. What else would you like to know?"
+    breather: str = "You ask faster than I can think. Give me a moment to catch my breath, please."
+    invitations: tuple[str, ...] = (
+        "Hello there! I can hear you, if you like to talk.",
+        "Is anybody curious? Ask me who I am.",
+        "You look as if you had a question. Just say it, I am listening.",
+        "Come a little closer. I do not bite, I only talk.",
+    )
 
     @property
     def apologies(self) -> tuple[str, ...]:
@@ -109,12 +116,17 @@ class Persona:
     tests: tuple[CheckQuestion, ...] = ()
 
     def phrase(self, name: str) -> str:
-        """One of the set phrases: the greeting, or one of ``phrases``. Raises PersonaError where there is none."""
+        """One of the set phrases: the greeting, or one of ``phrases``; of several the one whose number follows.
+
+        Raises PersonaError where there is none.
+        """
         if name == "greeting":
             return self.greeting
-        if name not in {item.name for item in dataclasses.fields(Phrases)}:
+        kind, _, number = name.partition(" ")
+        if kind not in {item.name for item in dataclasses.fields(Phrases)}:
             raise PersonaError(f"The persona has no phrase {name!r}; ask for greeting or one of [phrases].")
-        return getattr(self.phrases, name)
+        words: str | tuple[str, ...] = getattr(self.phrases, kind)
+        return words if isinstance(words, str) else words[int(number) % len(words) if number.isdecimal() else 0]
 
     def opening(self) -> list[ChatMessage]:
         """The messages every prompt begins with: the system prompt, then the examples as if already asked."""

@@ -12,6 +12,7 @@ from demo.openings import load_speech
 from demo.persona import load_persona
 from demo.settings import Settings, SettingsError
 from demo.speech_text import speakable
+from demo.surroundings import has_script
 from streamingtalker.places import make_place
 from streamingtalker.tensor_file import read_tensors, talker_file
 from streamingtalker.topology import DEFAULT_AVATAR, avatar_path
@@ -25,6 +26,10 @@ def check(settings: Settings) -> None:
             make_place(path, option)
     if settings.export is not None:
         check_place(settings.export)
+    if settings.keep_transcripts is not None:
+        make_place(settings.keep_transcripts, "--keep-transcripts")
+    if settings.kiosk:
+        _check_stand(settings)
     _check_avatar(avatar_file(settings))
     if settings.server is None:
         read_tensors(talker_file(settings.talker), kind="talker")
@@ -52,6 +57,15 @@ def _check_door(settings: Settings) -> None:
             "--tls-cert and --tls-key go with --serve, or --tls-cert with --server wss://…; leave them out."
         )
     credentials(settings)
+
+
+def _check_stand(settings: Settings) -> None:
+    """Nothing of what visitors say is kept but where that was asked for."""
+    kept = "--record" if settings.record else "--export" if settings.export else None
+    if kept and settings.keep_transcripts is None:
+        raise SettingsError(f"{kept} would keep what visitors say; leave it out or give --keep-transcripts, too.")
+    if has_script(settings):
+        raise SettingsError("--kiosk listens to visitors; leave out --question, --text, --say and --speech.")
 
 
 def _check_avatar(path: Path) -> None:

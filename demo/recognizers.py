@@ -253,7 +253,7 @@ def believable(transcript: Transcript) -> str:
     sound = transcript.text.startswith(("[", "(", "*")) and transcript.text.endswith(("]", ")", "*"))  # [MUSIC]
     words = {"".join(filter(str.isalnum, word)).casefold() for word in transcript.text.split()} - {""}
     if dreamt or babbled or sound or words <= _HUMS:
-        log.info("Not taken for speech: %r", transcript)
+        log.debug("Not taken for speech: %r", transcript)  # no louder: nothing that was said is for a log
         return ""
     return transcript.text
 

@@ -97,7 +97,7 @@ class Settings:
         metavar="LANG",
     )
     filter: bool | None = _option(
-        None, "neither answer, say nor show what is indecent (default: only in an exhibition)", "conversation"
+        None, "neither answer, say nor show what is indecent (default: only with --kiosk)", "conversation"
     )
     stt: str = _option("auto", "speech recognition", "conversation", choices=("auto", "vosk", "whisper"))
     tts: str = _option(
@@ -117,6 +117,54 @@ class Settings:
         "conversation",
         metavar="FACTOR",
         within=(0.5, 4),
+    )
+
+    # Exhibition
+    kiosk: bool = _option(
+        False,
+        "run a stand by itself: fill the screen, invite passers-by, forget every visitor, keep nothing (docs/kiosk.md)",
+        "exhibition",
+    )
+    quiet_seconds: float = _option(
+        60.0,
+        "with --kiosk: so long without a word, and the conversation ends and is forgotten",
+        "exhibition",
+        metavar="SECONDS",
+        within=(5, 3600),
+    )
+    invite_seconds: float = _option(
+        90.0,
+        "with --kiosk: speak to passers-by, when nobody talks, at most this often; 0 is never",
+        "exhibition",
+        metavar="SECONDS",
+        within=(0, 86_400),
+    )
+    longest_question: float = _option(
+        20.0,
+        "with --kiosk: a visitor who speaks longer is answered to what was said so far",
+        "exhibition",
+        metavar="SECONDS",
+        within=(3, 30),
+    )
+    longest_reply: float = _option(
+        25.0,
+        "with --kiosk: an answer ends with the sentence that is about so late",
+        "exhibition",
+        metavar="SECONDS",
+        within=(3, 300),
+    )
+    turns_a_minute: int = _option(
+        10,
+        "with --kiosk: after so many questions within a minute it takes a rest until the minute is over",
+        "exhibition",
+        metavar="N",
+        within=(1, 60),
+    )
+    keep_transcripts: Path | None = _option(
+        None,
+        "append what is asked and answered to this file, a line of JSON for every turn; nothing else keeps it",
+        "exhibition",
+        metavar="FILE.jsonl",
     )
 
     # Model and machine
@@ -173,11 +221,10 @@ class Settings:
         within=(1, 4096),
     )
 
-
     @property
     def filters(self) -> bool:
         """Whether indecent words are kept out."""
-        return bool(self.filter)
+        return self.kiosk if self.filter is None else self.filter
 
 
 def parse(arguments: list[str]) -> tuple[Settings, argparse.Namespace]:

@@ -37,7 +37,9 @@ class Status:
     def bearing(self, now: PlaybackTime) -> Bearing:
         """What the face makes of the moment ``now`` of the loudspeaker."""
         mood = None if self.turn is None else self.turn.mood_at(now.seconds if self._speaks(now) else 0.0)
-        return Bearing(self._state(now), mood or self.resting_mood, self.draws_moods)
+        state = self._state(now)
+        inviting = self.attracting and state in ("idle", "listening")
+        return Bearing("inviting" if inviting else state, mood or self.resting_mood, self.draws_moods)
 
     def _state(self, now: PlaybackTime) -> str:
         if self.turn is not None:

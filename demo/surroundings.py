@@ -8,6 +8,12 @@ from pathlib import Path
 
 from demo.devices import DeviceError, devices
 from demo.settings import ASSETS, Settings
+from streamingtalker.errors import UserError
+
+
+class SurroundingsError(UserError):
+    """This machine lacks what cannot be done without."""
+
 
 DEFAULT_FILM = Path("out/demo.mp4")
 
@@ -26,6 +32,10 @@ def missing_parts(environment: Mapping[str, str] = os.environ, platform: str = s
 
 def adapt(settings: Settings, missing: list[str]) -> tuple[Settings, str | None]:
     """Settings for a machine that lacks ``missing``, and the sentence that says what changes, if anything does."""
+    if settings.kiosk and missing and not settings.headless:
+        raise SurroundingsError(
+            f"{' and '.join(missing).capitalize()} found, and a stand needs both; switch them on and start it again."
+        )
     if settings.headless or not missing:
         return _with_something_to_do(settings), None
     adapted = _with_something_to_do(replace(settings, headless=True, record=settings.record or DEFAULT_FILM))
@@ -45,6 +55,6 @@ def bundled_questions() -> tuple[Path, ...]:
 
 
 def _with_something_to_do(settings: Settings) -> Settings:
-    if not settings.headless or has_script(settings):
+    if not settings.headless or has_script(settings) or settings.kiosk:
         return settings
     return replace(settings, question=bundled_questions(), record=settings.record or DEFAULT_FILM)

@@ -50,8 +50,13 @@ class Renewed:
     """Another person, another conversation."""
 
 
+@dataclass(frozen=True)
+class Hushed:
+    """The avatar has spoken for long enough."""
+
+
 Heard = UserSpeaking | Draft | DraftWithdrawn | FinalText | NotUnderstood
-Event = Heard | Asked | Spoken | Muted | Pushed | Renewed
+Event = Heard | Asked | Spoken | Muted | Pushed | Renewed | Hushed
 
 # --- what is to be done ----------------------------------------------------------------------------------------------
 
@@ -120,11 +125,16 @@ class Answering:
 
 
 class TurnTaking:
-    """The conversation's state. ``half_duplex``: nothing is to be heard while the avatar has the turn."""
+    """The conversation's state.
+
+    ``half_duplex``: nothing is to be heard while the avatar has the turn. ``asks_again``: whoever is not understood is
+    told so.
+    """
 
     def __init__(self, *, half_duplex: bool = False) -> None:
         self.state: Quiet | Secret | Answering = Quiet()
         self.half_duplex = half_duplex
+        self.asks_again = True
         self.muted = False
         self.pushed = False  # until what was said meanwhile is understood
         self._released = False  # the key is up again
@@ -161,6 +171,8 @@ class TurnTaking:
                 return self._push(held)
             case Renewed():
                 return [*self._stop(), Forget()]
+            case Hushed():
+                return self._stop()
         return [] if self.hearing is Hearing.DEAF else self._hear(event)
 
     def _hear(self, event: Heard) -> list[Action]:
@@ -197,6 +209,8 @@ class TurnTaking:
                 return [Reveal(turn, opening)]
         if isinstance(event, NotUnderstood) and isinstance(self.state, Answering):
             return []
+        if isinstance(event, NotUnderstood) and not self.asks_again:
+            return self._stop()
         return [*self._stop(), self._begin(opening)]
 
     def _push(self, held: bool) -> list[Action]:

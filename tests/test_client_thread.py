@@ -1,6 +1,7 @@
 """A session ends when it should, whatever it is doing, and the screen says what is going on."""
 
 import asyncio
+import json
 import threading
 import time
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from demo import messages as m
 from demo.client_thread import ClientThread, Shared
 from demo.echo import EchoError
 from demo.frame_queue import FrameQueue
-from demo.listener import Draft, DraftWithdrawn, FinalText, UserSpeaking, Utterance
+from demo.kiosk import Forget, Hush, Rest
+from demo.listener import Draft, DraftWithdrawn, FinalText, NotUnderstood, UserSpeaking, Utterance
 from demo.playback import Playback, SimulatedSpeaker
 from demo.settings import Settings
 from demo.stage import SyncMeter
@@ -270,3 +272,48 @@ def test_a_face_model_for_points_in_another_order_is_refused(playback):
         assert client.over.wait(30)
         client.stop()
     assert "points are in another order" in str(client.error)
+
+
+def test_at_a_stand_visitors_are_answered_forgotten_and_left_out_of_log_and_trace(playback, caplog, tmp_path):
+    received, kept = [], tmp_path / "said.jsonl"
+
+    def respond(message):
+        received.append(message)
+        return long_answer(message)
+
+    with running_server(respond) as url:
+        client = session(playback, lambda: url, kiosk=True, keep_transcripts=kept, quiet_seconds=5.0)
+        client._start_listening = lambda: setattr(client, "_listener", Ears())
+        caplog.set_level("DEBUG")
+        client.start()
+        until(lambda: client.status.turn is not None)
+        assert client.status.attracting and client.status.bearing(playback.clock.now()).state != "inviting"
+        client._call(lambda _: client._obey(Hush()), None)
+        until(lambda: client.status.turn is None)
+        assert client.status.bearing(playback.clock.now()).state == "inviting"
+
+        lost = NotUnderstood(Utterance(1, 0, time.monotonic(), True, time.monotonic(), time.monotonic()))
+        client._heard_from_thread(lost)
+        client._heard_from_thread(FinalText("Where is aunt Gertrude?", lost.utterance))
+        until(lambda: client.status.turn is not None)
+        assert not client.status.attracting and client.status.user == "Where is aunt Gertrude?"
+        until(lambda: playback.counts().played > 0)
+        client._call(lambda _: client._obey(Hush()), None)
+        until(lambda: len(client.trace.turns) == 2)
+        client._call(lambda _: client._obey(Forget()), None)
+        until(lambda: any(isinstance(message, m.NewConversation) for message in received))
+        client.stop()
+    assert not [message for message in received if isinstance(message, m.SayPhrase) and message.phrase == "not_heard"]
+    assert "Gertrude" not in caplog.text and "Well," not in caplog.text
+    assert [(turn.transcript, turn.reply) for turn in client.trace.turns] == [("", "")] * 2
+    assert [json.loads(line)["visitor"] for line in kept.read_text().splitlines()] == ["Where is aunt Gertrude?"]
+
+
+def test_a_rest_does_not_open_a_microphone_that_the_operator_has_closed(playback):
+    client = session(playback, lambda: "", kiosk=True)
+    client._mute(True)
+    client._obey(Rest(True))
+    client._obey(Rest(False))
+    assert client.status.muted
+    client._mute(False)
+    assert not client.status.muted

@@ -18,7 +18,7 @@ from streamingtalker.data.moods import held_weights
 from streamingtalker.mood import MOODS, Mood
 from streamingtalker.topology import load_rig
 
-STATES = ("idle", "listening", "hearing", "thinking", "speaking")
+STATES = ("idle", "inviting", "listening", "hearing", "thinking", "speaking")
 MM = 1e-3
 FPS = 30
 

@@ -1,5 +1,6 @@
 """The persona file: what it may hold, what is wrong with it, and whom the default one makes of the avatar."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -161,8 +162,17 @@ def test_every_written_question_of_the_host_finds_its_own_answer(host):
             assert host.written_answer(question) == item, question
 
 
+def _said(phrases):
+    return itertools.chain(*([words] if isinstance(words, str) else words for words in vars(phrases).values()))
+
+
+def test_of_several_invitations_one_is_said(host):
+    said = [host.phrase(f"invitations {number}") for number in range(8)]
+    assert said == [*host.phrases.invitations] * 2 and host.phrase("invitations x") == said[0]
+
+
 def test_the_host_only_says_what_can_be_spoken(host):
-    texts = [host.greeting, *(item.answer for item in host.answers), *vars(host.phrases).values()]
+    texts = [host.greeting, *(item.answer for item in host.answers), *_said(host.phrases)]
     for text in texts:
         assert speakable(text) == text
 
@@ -221,7 +231,7 @@ def test_every_usual_phrase_is_translated(host, lang):
     there = host.in_language(lang)
     assert all(getattr(there.phrases, item) != getattr(Phrases(), item) for item in vars(Phrases()))
     assert "Maya" in there.greeting
-    for text in (there.greeting, *vars(there.phrases).values()):
+    for text in (there.greeting, *_said(there.phrases)):
         assert speakable(text, lang) == text
 
 

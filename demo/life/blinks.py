@@ -7,7 +7,7 @@ import numpy as np
 from demo.life.motion import ease
 
 # Blinks a minute. People at rest blink about 17 times, in conversation more, and less while they attend.
-_RATES = {"idle": 13.0, "listening": 13.0, "hearing": 11.0, "thinking": 15.0, "speaking": 17.0}
+_RATES = {"idle": 13.0, "inviting": 14.0, "listening": 13.0, "hearing": 11.0, "thinking": 15.0, "speaking": 17.0}
 _SHORTEST = 0.9  # seconds between two blinks that are no doublet
 _SPREAD = 0.55  # of the logarithm of pauses: many short ones, few long ones
 _DOUBLET = 0.13  # chance that a second blink follows at once

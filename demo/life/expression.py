@@ -20,6 +20,7 @@ _FRIENDLY: Weights = {"mouthSmile": 0.16, "mouthDimple": 0.05, "cheekSquint": 0.
                       "browInnerUp": 0.05, "browOuterUp": 0.04}  # fmt: skip
 _STATES: Mapping[str, Weights] = {
     "idle": {},
+    "inviting": {"browInnerUp": 0.10, "browOuterUp": 0.12, "mouthSmile": 0.06, "cheekSquint": 0.04},
     "listening": {"browInnerUp": 0.06, "browOuterUp": 0.04},
     "hearing": {"browInnerUp": 0.26, "browOuterUp": 0.24, "eyeSquint": -0.05, "mouthSmile": 0.04},
     "thinking": {"browDownLeft": 0.18, "browInnerUp": 0.08, "browOuterUpRight": 0.36, "eyeSquint": 0.14,

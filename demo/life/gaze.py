@@ -26,6 +26,7 @@ class Manner:
 # People look at a speaker for most of the time, and at a listener for about half of it; a screen's face a little more.
 _MANNERS = {
     "idle": Manner(0.60, (1.0, 3.5), (0.6, 2.0)),
+    "inviting": Manner(0.45, (0.9, 2.6), (0.9, 2.2), yaw=(9.0, 24.0), pitch=(-5.0, 4.0)),
     "listening": Manner(0.75, (1.5, 4.5), (0.5, 1.3)),
     "hearing": Manner(0.92, (2.0, 5.0), (0.3, 0.7), yaw=(2.0, 6.0)),
     "thinking": Manner(0.15, (0.4, 0.9), (0.8, 2.0), yaw=(8.0, 16.0), pitch=(4.0, 11.0)),

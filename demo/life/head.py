@@ -16,6 +16,7 @@ _YAW, _PITCH, _ROLL, _LEAN = range(4)
 # side that was drawn for this turn.
 _POSTURES: Mapping[str, tuple[float, float, float, float]] = {
     "idle": (0.0, 0.0, 0.0, 0.0),
+    "inviting": (0.0, 0.6, 1.2, 0.4),
     "listening": (0.5, 0.3, 1.0, 0.2),
     "hearing": (1.5, -0.6, 3.6, 1.4),
     "thinking": (3.0, 1.6, -1.8, -0.5),
@@ -29,7 +30,7 @@ _MOOD_POSTURES: Mapping[str, tuple[float, float, float, float]] = {
 }
 _STIR = np.array([1.0, 0.6, 0.8, 0.15])  # how far a posture is varied, degrees
 _STIR_WHILE_SPEAKING = np.array([2.4, 1.2, 1.6, 0.35])
-_STIRS = {"speaking": (1.6, 4.0)}  # seconds between such changes
+_STIRS = {"speaking": (1.6, 4.0), "inviting": (2.0, 5.0)}  # seconds between such changes
 _STIRS_ELSEWHERE = (3.5, 9.0)
 _SWAY = np.array([1.6, 1.0, 0.8, 0.35]) * _DEGREE
 _FOLLOWS_GAZE = 0.28  # share of a look aside that the head takes part in

@@ -33,7 +33,7 @@ _ASIDE = ("eyeLookOutLeft", "eyeLookInRight", "eyeLookInLeft", "eyeLookOutRight"
 class Bearing:
     """What the conversation is doing, as far as the face shows it."""
 
-    state: str = "idle"  # idle, listening, hearing, thinking or speaking
+    state: str = "idle"  # idle, inviting, listening, hearing, thinking or speaking
     mood: Mood = field(default_factory=Mood)  # of what is said, or in which the face rests
     mood_is_drawn: bool = True  # the frames of the speaking face show the mood themselves
 
