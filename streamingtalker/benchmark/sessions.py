@@ -61,8 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         "--allowance",
         type=float,
         default=ALLOWANCE,
-        help="seconds that a frame may come later than for a listener alone (default: 0.1, what a client has in hand when "
-        "the voice begins)",
+        help="seconds that a frame may come later than for a listener alone (default: 0.1, what a client has in hand)",
         metavar="S",
     )
     parser.set_defaults(threads=1)
