@@ -32,6 +32,7 @@ from streamingtalker.training.baseline import load_regression, save_regression
 from streamingtalker.training.beginning import new_talker, with_head
 from streamingtalker.training.distil import (
     STUDENT_RATE,
+    TEACHER,
     Agreement,
     Lesson,
     agreement_by_voice,
@@ -193,7 +194,8 @@ class Run:
         """Make the audio features that are missing."""
         task = bar.add_task("audio features", total=len(self.corpus.clips), figures="")
         dims = TalkerDims(MotionDims(self.rig.topology.vertex_count)).audio
-        extract_features(self.corpus, dims, self.options.jobs, lambda: bar.advance(task))
+        recogniser = TEACHER if self.options.stage == "student" else None
+        extract_features(self.corpus, dims, self.options.jobs, lambda: bar.advance(task), recogniser)
 
     def _validation(self, talker: Talker) -> list[Example]:
         clips = self.corpus.split("val")[:VALIDATION_CLIPS]

@@ -73,8 +73,8 @@ def tiny_world(monkeypatch, data, tmp_path):
     from streamingtalker.training import baseline
     from tests.conftest import fake_recogniser
 
-    for module in (checkpoint, dataset):
-        monkeypatch.setattr(module, "open_recogniser", fake_recogniser)
+    monkeypatch.setattr(checkpoint, "open_recogniser", fake_recogniser)
+    monkeypatch.setattr(dataset, "open_recogniser", lambda name: fake_recogniser())
     monkeypatch.setattr(articulation, "load_rig", lambda path: tiny_rig())
     monkeypatch.setattr(baseline, "build_encoder", lambda audio, fps: tiny_talker().audio)
     monkeypatch.setattr(testset, "ENDLESS", 300)

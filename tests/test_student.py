@@ -185,7 +185,7 @@ def test_a_lesson_lays_sound_posteriors_and_phones_side_by_side(tmp_path):
     spoken = [{"phone": "sil", "start": 0, "end": 1.0}, {"phone": "m", "start": 1.0, "end": 1.9}]
     (tmp_path / "phones/a.json").write_text(json.dumps(spoken))
     corpus = Corpus(tmp_path)
-    features = corpus.features_file(corpus.clips[0], dims)
+    features = corpus.features_file(corpus.clips[0], dims, "hama")
     features.parent.mkdir(parents=True)
     np.save(features, np.tile(np.array([0, 0, 0, 0, 0.6, 0, 0.8], np.float16), (198, 1)))
     lesson = load_lesson(corpus, corpus.clips[0], dims)

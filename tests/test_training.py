@@ -1,6 +1,7 @@
 """Corpus reading, losses, metrics and a whole round of training on a corpus of a few clips."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import soundfile
 import torch
 
 from streamingtalker import metrics
+from streamingtalker.audio.posteriors import RecogniserError
 from streamingtalker.checkpoint import TOPOLOGY, load_talker
 from streamingtalker.config import AudioDims
 from streamingtalker.data.dataset import Batch, Corpus, CorpusError, batches, collate, extract_features, load_example
@@ -84,6 +86,19 @@ def test_features_are_made_once_and_anew_for_another_sound(corpus):
     assert example.intervals[0] == ("m", 0, 6) and INVENTORY[int(example.phones[7])] == "aa"
     soundfile.write(corpus.path / "wav" / f"{corpus.clips[0].name}.wav", np.zeros(9000), 16000)
     assert not corpus.features_file(corpus.clips[0], dims).exists()
+
+
+def test_features_of_one_recogniser_are_not_read_for_those_of_another(corpus, monkeypatch):
+    dims, clip = AudioDims(), corpus.clips[0]
+    extract_features(corpus, dims, recogniser="none")
+    assert corpus.features(clip, dims, "none").shape[1] == dims.mel_bands + dims.posterior_classes
+    with_hama = corpus.features_file(clip, dims)
+    assert not with_hama.exists() and not corpus.features_file(clip, dims, "student").exists()
+    assert with_hama == corpus.features_file(clip, dims, "hama")
+    monkeypatch.setitem(sys.modules, "hama", None)  # as where it has no build
+    assert corpus.features_file(clip, dims) == corpus.features_file(clip, dims, "student")
+    with pytest.raises(RecogniserError, match="hama cannot be loaded"):
+        extract_features(corpus, dims, recogniser="hama")
 
 
 def test_broken_corpora_are_named(tmp_path, corpus):

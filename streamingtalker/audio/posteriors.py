@@ -1,5 +1,6 @@
 """Phoneme posteriors of a pretrained recogniser, on a window grid that depends only on the sample count."""
 
+import importlib.util
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,8 +125,15 @@ def open_recogniser(name: str | None = None) -> Recogniser | None:
         try:
             return _hama()
         except _MISSING as error:
-            raise RecogniserError(f"hama cannot be loaded ({error}); choose the recogniser 'student'.") from error
+            raise RecogniserError(
+                f"hama cannot be loaded ({error}); install it anew, or choose the recogniser 'student'."
+            ) from error
     return _student() if name == "student" else None
+
+
+def usual_recogniser() -> str:
+    """The name of the recogniser that is best here, by what is installed; loads nothing."""
+    return "hama" if importlib.util.find_spec("hama") else "student"
 
 
 def _best() -> Recogniser:

@@ -6,7 +6,7 @@ vertices_npy/<name>.npy            float32 [frames, V·3], absolute, metres
 topology.safetensors               the mesh, where it is not the avatar's;  templates.npz  rest shapes by voice
 weights_npy/<name>.npy             [frames, 52] ARKit weights; where they are, motion is computed from them and the rig
 phones/<name>.json                 list of {phone, start, end} in seconds
-features/<encoder>/<name>.npy      float16, what the audio encoder's front end makes of the wav; written here
+features/<front end>/<name>.npy    float16, what the audio encoder's front end makes of the wav; written here
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from streamingtalker.audio.encoder import SpeechFeatures
 from streamingtalker.audio.files import load_audio
-from streamingtalker.audio.posteriors import DEFAULT_GRID, open_recogniser
+from streamingtalker.audio.posteriors import DEFAULT_GRID, open_recogniser, usual_recogniser
 from streamingtalker.config import AudioDims
 from streamingtalker.data.phones import INVENTORY, Phone
 from streamingtalker.errors import UserError
@@ -127,15 +127,19 @@ class Corpus:
         analysis, mean = basis.analysis.cpu(), basis.mean.cpu()
         return torch.from_numpy(weights) @ (torch.from_numpy(rig.shapes).flatten(1) @ analysis) - mean @ analysis
 
-    def features_file(self, clip: Clip, dims: AudioDims) -> Path:
-        """Where the front end's features of a clip are kept; the name holds the sound's hash: never stale."""
+    def features_file(self, clip: Clip, dims: AudioDims, recogniser: str | None = None) -> Path:
+        """Where the front end's features of a clip are kept, as ``recogniser`` (unnamed: the usual one) hears it.
+
+        The name tells all that decides them, but for the recogniser's weights; the sound by its hash.
+        """
         grid = f"{DEFAULT_GRID.left}-{DEFAULT_GRID.hop}-{DEFAULT_GRID.right}-{DEFAULT_GRID.first_hop}"
         sound = hashlib.sha256((self.path / "wav" / f"{clip.name}.wav").read_bytes()).hexdigest()[:12]
-        return self.path / "features" / f"mel{dims.mel_bands}-{grid}-ahead{dims.lookahead}" / f"{clip.name}-{sound}.npy"
+        front_end = f"{recogniser or usual_recogniser()}-mel{dims.mel_bands}-{grid}-ahead{dims.lookahead}"
+        return self.path / "features" / front_end / f"{clip.name}-{sound}.npy"
 
-    def features(self, clip: Clip, dims: AudioDims) -> np.ndarray:
+    def features(self, clip: Clip, dims: AudioDims, recogniser: str | None = None) -> np.ndarray:
         """Features float16 [columns, bands + classes], memory-mapped. ``extract_features`` makes them."""
-        return self._load(self.features_file(clip, dims))
+        return self._load(self.features_file(clip, dims, recogniser))
 
     @cached_property
     def _templates(self) -> dict[str, np.ndarray]:
@@ -158,30 +162,39 @@ def _clip(entry: dict[str, Any]) -> Clip:
     return Clip(**{name: entry[name] for name in names}, moods=moods)
 
 
-def extract_features(corpus: Corpus, dims: AudioDims, jobs: int = 1, done: Callable[[], None] = lambda: None) -> None:
+def extract_features(
+    corpus: Corpus,
+    dims: AudioDims,
+    jobs: int = 1,
+    done: Callable[[], None] = lambda: None,
+    recogniser: str | None = None,
+) -> None:
     """Make the features of every clip that lacks them, with the very windows a stream uses. ``done`` after each.
 
-    A run that was broken off goes on where it stopped.
+    A run that was broken off goes on where it stopped. Raises RecogniserError where ``recogniser`` (unnamed: the usual
+    one) cannot be had.
     """
-    tasks = [(corpus.path / "wav" / f"{clip.name}.wav", corpus.features_file(clip, dims)) for clip in corpus.clips]
-    missing = [task for task in tasks if not task[1].exists()]
-    for _ in range(len(tasks) - len(missing)):
+    ears = recogniser or usual_recogniser()
+    wavs = [corpus.path / "wav" / f"{clip.name}.wav" for clip in corpus.clips]
+    files = [corpus.features_file(clip, dims, ears) for clip in corpus.clips]
+    missing = [(wav, file, dims, corpus.fps, ears) for wav, file in zip(wavs, files, strict=True) if not file.exists()]
+    for _ in range(len(files) - len(missing)):
         done()
     if jobs <= 1:
-        for wav, file in missing:
-            _extract(wav, file, dims, corpus.fps)
+        for task in missing:
+            _extract(*task)
             done()
         return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(_extract, wav, file, dims, corpus.fps) for wav, file in missing]
-        for task in as_completed(waiting):
-            task.result()
+        waiting = [pool.submit(_extract, *task) for task in missing]
+        for finished in as_completed(waiting):
+            finished.result()
             done()
 
 
-def _extract(wav: Path, file: Path, dims: AudioDims, fps: int) -> None:
+def _extract(wav: Path, file: Path, dims: AudioDims, fps: int, recogniser: str) -> None:
     """Write the features of one recording, whole or not at all."""
-    stream = SpeechFeatures(dims, fps, open_recogniser())
+    stream = SpeechFeatures(dims, fps, open_recogniser(recogniser))
     pcm, _ = load_audio(wav)
     columns = np.concatenate([stream.feed(pcm), stream.finish()]).astype(np.float16)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from streamingtalker.data.dataset import Clip, Corpus, Example
 from streamingtalker.data.phones import INVENTORY
 from streamingtalker.training.loop import Budget, LoopOptions, fit
 
+TEACHER = "hama"
 BLOCK_COLUMNS, BLOCK_FRAMES = 9, 5  # 90 columns a second are 50 frames: the pattern repeats every 0.1 s
 FULL = (DEFAULT_GRID.left + DEFAULT_GRID.hop + DEFAULT_GRID.right) // HOP  # frames of a whole window
 LENGTHS = {FULL: 0.75, FULL * 3 // 4: 0.15, FULL * 3 // 8: 0.10}  # the first two windows of a clip are shorter
@@ -70,9 +71,9 @@ def teacher_frames(columns: np.ndarray) -> np.ndarray:
 
 
 def load_lesson(corpus: Corpus, clip: Clip, dims: AudioDims) -> Lesson:
-    """A clip of a corpus whose features were made by the teacher."""
+    """A clip of a corpus, whose features the teacher has made."""
     pcm, _ = load_audio(corpus.path / "wav" / f"{clip.name}.wav")
-    taught = teacher_frames(np.asarray(corpus.features(clip, dims)[:, dims.mel_bands :]))
+    taught = teacher_frames(np.asarray(corpus.features(clip, dims, TEACHER)[:, dims.mel_bands :]))
     frames = min(len(taught), len(pcm) // HOP)
     phones = np.full(frames, -1, np.int8)
     for phone in corpus.phones(clip):
