@@ -1,5 +1,6 @@
 """Corpus reading, losses, metrics and a whole round of training on a corpus of a few clips."""
 
+import dataclasses
 import json
 import sys
 
@@ -18,6 +19,7 @@ from streamingtalker.losses import MotionLoss, latent_loss, masked_mean, phone_l
 from streamingtalker.tensor_file import write_tensors
 from streamingtalker.topology import Rig
 from streamingtalker.train import main
+from streamingtalker.training.beginning import sample_offsets
 from streamingtalker.training.codebook import CodeKeeper, cluster
 from streamingtalker.training.loop import Budget, one_cycle
 from tests.conftest import tiny_face, tiny_talker
@@ -71,6 +73,18 @@ def test_motion_from_weights_equals_motion_from_vertices(corpus):
     (corpus.path / "weights_npy" / f"{clip.name}.npy").unlink()
     from_vertices = corpus.coefficients(clip, rig, talker.vqvae.basis)
     torch.testing.assert_close(from_weights, from_vertices, atol=1e-3, rtol=1e-3)
+
+
+def test_scanned_people_move_from_their_own_templates(tmp_path):
+    """Who somebody is, is no motion: the basis must not spend its coefficients on it."""
+    rig = dataclasses.replace(tiny_rig(), shape_names=(), shapes=np.zeros((0, 12, 3), np.float32))
+    person = rig.topology.template + 1
+    (tmp_path / "vertices_npy").mkdir()
+    np.save(tmp_path / "vertices_npy" / "a.npy", np.tile(person.reshape(1, -1), (5, 1)))
+    np.savez(tmp_path / "templates.npz", ann=person)
+    clip = {"name": "a", "voice": "ann", "style": 0, "split": "train", "seconds": 0.2}
+    (tmp_path / "corpus.json").write_text(json.dumps({"fps": 30, "styles": ["ann"], "clips": [clip]}))
+    assert np.abs(sample_offsets(Corpus(tmp_path), rig, 3, 0)).max() == 0
 
 
 def test_features_are_made_once_and_anew_for_another_sound(corpus):

@@ -1,13 +1,12 @@
 """Untrained talkers whose motion basis fits a corpus."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import torch
 
 from streamingtalker.config import AudioDims, MotionDims, TalkerDims
-from streamingtalker.data.dataset import Corpus
+from streamingtalker.data.dataset import Clip, Corpus
 from streamingtalker.talker import Talker
 from streamingtalker.topology import Rig
 from streamingtalker.training.variants import changed
@@ -71,16 +70,16 @@ def vertex_importance(rig: Rig) -> np.ndarray:
 
 
 def sample_offsets(corpus: Corpus, rig: Rig, frames: int, seed: int) -> np.ndarray:
-    """Offsets [frames, V, 3] of frames drawn evenly over the training clips."""
+    """Offsets [frames, V, 3] from their speakers' templates, of frames drawn evenly over the training clips."""
     random = np.random.default_rng(seed)
     clips = corpus.split("train")
     chosen = [clips[index] for index in random.integers(0, len(clips), frames)]
     return np.concatenate([_one_frame(corpus, clip, rig, random) for clip in chosen])
 
 
-def _one_frame(corpus: Corpus, clip: Any, rig: Rig, random: np.random.Generator) -> np.ndarray:  # noqa: ANN401
+def _one_frame(corpus: Corpus, clip: Clip, rig: Rig, random: np.random.Generator) -> np.ndarray:
     weights = corpus.weights(clip)
     if weights is None:
         vertices = corpus.vertices(clip)
-        return vertices[random.integers(len(vertices))][None] - rig.topology.template
+        return vertices[random.integers(len(vertices))][None] - corpus.template(clip, rig)
     return rig.offsets(weights[random.integers(len(weights))][None])

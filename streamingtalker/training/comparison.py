@@ -46,13 +46,13 @@ def score(predict: Predict, examples: Sequence[Example], corpus: Corpus, rig: Ri
 def _figures(
     coefficients: torch.Tensor, example: Example, corpus: Corpus, rig: Rig, talker: Talker
 ) -> tuple[float, float, float]:
-    face = rig.topology
+    face, template = rig.topology, corpus.template(example.clip, rig)
     guess = talker.vqvae.basis.offsets(coefficients).numpy()
     true = corpus.offsets(example.clip, rig)[: len(guess)]
     return (
         metrics.lip_vertex_error(guess, true, face.lips),
         metrics.face_dynamics_distance(guess, true, face.upper_face),
-        metrics.mouth_open_difference(guess + face.template, true + face.template, face.lip_pairs),
+        metrics.mouth_open_difference(guess + template, true + template, face.lip_pairs),
     )
 
 

@@ -191,7 +191,7 @@ class TakeExaminer:
 
     def examine(self) -> dict[str, float]:
         """See Examiner: means over sequences."""
-        rows = [self._figures(load_take(self.bed, target)) for target in self.targets]
+        rows = [self._figures(target) for target in self.targets]
         return {name: float(np.mean([row[name] for row in rows])) for name in ("lve", "mod")}
 
     def save(self, path: Path) -> None:
@@ -221,8 +221,9 @@ class TakeExaminer:
         rule = talker.dims.sampling.rule
         return talker.sample_fixed(start, hear(talker, batch), batch.identity, self.history, noise, rule)
 
-    def _figures(self, take: Take) -> dict[str, float]:
-        face = self.talker.topology
+    def _figures(self, target: Target) -> dict[str, float]:
+        face, take = self.talker.topology, load_take(self.bed, target)
         guess, true = self._guess(take), take.offsets.unflatten(1, (-1, 3)).numpy()
-        opening = metrics.mouth_open_difference(guess + face.template, true + face.template, face.lip_pairs)
+        template = target.templates(0, len(true))
+        opening = metrics.mouth_open_difference(guess + template, true + template, face.lip_pairs)
         return {"lve": metrics.lip_vertex_error(guess, true, face.lips), "mod": opening}
