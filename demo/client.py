@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from demo.connection import receive_while_alive
 from demo.frame_queue import NOBODY, FrameQueue
 from demo.listener import Hearing
 from demo.messages import (
@@ -48,6 +51,8 @@ from demo.turn_taking import (
     Event,
     Finish,
     Forget,
+    Found,
+    Lost,
     Muted,
     Pushed,
     Reveal,
@@ -79,6 +84,10 @@ _CONNECTION: dict[str, Any] = {
 
 class ServerConnectionError(UserError):
     """The server is not there, is another program, or has gone."""
+
+
+class ServerLostError(ServerConnectionError):
+    """The server was there, or may yet be: another attempt may reach it."""
 
 
 @dataclass
@@ -156,28 +165,33 @@ class Client:
         self._welcome: Welcome | None = None
         self._turn: ActiveTurn | None = None
         self._outbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._lost = False  # the server, in mid-session
 
     async def run(
         self,
         url: str,
         openings: Callable[[], AsyncIterator[Opening]],
         on_welcome: Callable[[Welcome], None] = lambda welcome: None,
+        *,
+        silence: float = math.inf,
     ) -> None:
         """Connect to ``url`` and take a turn for each of ``openings``, and for what ``take`` is told meanwhile.
 
-        Raises ServerConnectionError where the server cannot be reached or leaves, and what ``openings`` and
-        ``on_welcome`` raise.
+        A server of which nothing at all comes for ``silence`` seconds is taken for dead. Raises ServerLostError where
+        it cannot be reached or leaves; another ``run`` then goes on with the session, and is asked what waits. Raises
+        what ``openings`` and ``on_welcome`` raise.
         """
         try:
             async with connect(url, **_CONNECTION, **self._credentials()) as socket:
                 welcome = await self._greet(socket)
                 on_welcome(welcome)
-                await self.converse(welcome, socket.send, socket.recv, openings())
+                receive = functools.partial(receive_while_alive, socket, silence)
+                await self.converse(welcome, socket.send, receive, openings())
         except Exception as error:
             cause = _first(error)
             if not isinstance(cause, OSError | WebSocketException | WireError):
                 raise cause from None
-            raise ServerConnectionError(
+            raise ServerLostError(
                 f"The server at {url} cannot be talked to ({_reason(cause)}); check that it runs there, or leave out "
                 "--server."
             ) from cause
@@ -186,22 +200,39 @@ class Client:
         self, welcome: Welcome, send: SendBytes, receive: ReceiveBytes, openings: AsyncIterator[Opening]
     ) -> None:
         """Take turns with a server that has welcomed us, whom ``send`` and ``receive`` reach."""
-        self._welcome = welcome
+        self._welcome, self._outbox = welcome, asyncio.Queue()
         try:
             async with asyncio.TaskGroup() as tasks:
                 others = [tasks.create_task(self._send(send)), tasks.create_task(self._receive(receive))]
+                if self._lost:
+                    self._lost = False
+                    self.take(Found())
+                    await self.quiet()
                 async for opening in openings:
                     self.take(Asked(opening))
                     await self.quiet()
                 for other in others:
                     other.cancel()
+        except Exception:
+            self._lost = True
+            raise
         finally:
             self._welcome = None
-            self._leave()  # a turn that was broken off happened, too
+            ended = self._turn is not None and self._turn.end is not None
+            self.take(Lost(ended, self._playback.counts().played > 0)) if self._lost else self.leave()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the avatar has no turn, or one that nobody knows of."""
+        return self._turn is None or self._turn.secret
+
+    def leave(self) -> None:
+        """The session is over, and so is its turn."""
+        self._leave()
 
     def take(self, event: Event) -> None:
-        """Something has happened. Without a server nobody would answer: then only switches count."""
-        connected = self._welcome is not None
+        """Something has happened. Before there is a server nobody would answer: then only switches count."""
+        connected = self._welcome is not None or self._lost
         if not connected and not isinstance(event, Muted | Pushed):
             log.debug("Nobody is there to answer to %s.", type(event).__name__)
             return

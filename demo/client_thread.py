@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from demo.admission import credentials
 from demo.client import ActiveTurn, Client, ServerConnectionError
 from demo.decency import Decency
+from demo.devices import PortAudioStreams
 from demo.echo import CleanMicrophone, EchoError, Played
 from demo.end_of_turn import Patience
 from demo.frame_queue import FrameQueue
@@ -31,6 +32,7 @@ from demo.kiosk import (
     TurnOver,
     Voice,
 )
+from demo.lasting import lasting_microphone
 from demo.listener import (
     LONGEST_SECONDS,
     FinalText,
@@ -44,11 +46,12 @@ from demo.listener import (
     UserSpeaking,
 )
 from demo.messages import Notice, Welcome, WireError
-from demo.microphone import Microphone, SoundDeviceMicrophone, WavMicrophone
+from demo.microphone import Microphone, WavMicrophone
 from demo.models import ModelStore
 from demo.openings import ListenerNews, Opening, Phrase, overheard, performed, recorded, said, typed
 from demo.playback import Playback
 from demo.recognizers import choose_recognizer
+from demo.reconnect import Reach, stay_connected
 from demo.settings import Settings
 from demo.stage import SyncMeter
 from demo.status import Status
@@ -78,6 +81,7 @@ class Shared:
     fps: float  # of the frames in the queue
     tap: Tap | None = None  # sees sound and frames
     microphone: Microphone | None = None  # in place of the device
+    streams: PortAudioStreams | None = None  # those of the loudspeaker
 
 
 class ClientThread:
@@ -95,7 +99,9 @@ class ClientThread:
         trace: SessionTrace,
         wait_for_server: Callable[[], str],
         started: float,
+        end_server: Callable[[], None] | None = None,
     ) -> None:
+        """``end_server`` where it is ours: ends it when it hangs, and ``wait_for_server`` then starts another."""
         self._thread = threading.Thread(target=self._run, name="client", daemon=True)
         self._status = Status(notice=_STARTING)
         self.trace = trace
@@ -106,6 +112,7 @@ class ClientThread:
         self._shared = shared
         self._wait_for_server = wait_for_server
         self._started = started
+        self._end_server = end_server
         self._open_microphone: Callable[[], Microphone] | None = None
         self._listener: Listener | None = None
         self._news: asyncio.Queue[ListenerNews] = asyncio.Queue()
@@ -148,6 +155,10 @@ class ClientThread:
     def new_conversation(self) -> None:
         """Somebody else is there: the avatar falls silent, and what was said is forgotten."""
         self._call(self._renew, None)
+
+    def tell(self, notice: Notice) -> None:
+        """Log and show a sentence."""
+        self._notice_from_thread(notice)
 
     def ask(self, opening: Opening) -> None:
         """Have it answered or said now, whoever has the turn."""
@@ -195,8 +206,8 @@ class ClientThread:
                 return
         openings = self._openings()
         try:
-            url, _ = await asyncio.gather(_in_background(self._wait_for_server), _in_background(self._start_listening))
-            await self._client.run(url, openings, self._welcome)
+            await asyncio.gather(_in_background(self._wait_for_server), _in_background(self._start_listening))
+            await stay_connected(self._client, self._reach(), openings(), self._welcome, self._away)
             await asyncio.sleep(_REST_SECONDS)
         except ServerConnectionError as error:
             explained = self._explained(error)
@@ -207,6 +218,17 @@ class ClientThread:
             if self._attendant is not None:
                 self._attendant.close()
             await self._stop_listening()
+
+    def _reach(self) -> Reach:
+        return Reach(
+            lambda: _in_background(self._wait_for_server), self._end_server, lasting=not has_script(self._settings)
+        )
+
+    def _away(self, too_often: bool) -> None:
+        """The server is gone; another one is being started, or waited for."""
+        if too_often and not self._status.away:
+            log.error("The server was lost more than five times in a minute; it is started ever more slowly.")
+        self._show(away=True, hearing=False, turn=None if self._client.idle else self._status.turn)
 
     async def _stop_listening(self) -> None:
         with self._lock:
@@ -220,8 +242,7 @@ class ClientThread:
         if self._settings.server is not None or error.__cause__ is None or isinstance(error.__cause__, WireError):
             return error
         return ServerConnectionError(
-            "The server process was lost in the middle of the session; start the demo again, and look at what it "
-            "printed above if that happens anew."
+            "The server process was lost again and again; look at what it printed above, and start the demo anew."
         )
 
     def _openings(self) -> Callable[[], AsyncIterator[Opening]]:
@@ -244,7 +265,9 @@ class ClientThread:
 
     def _real_microphone(self) -> Microphone:
         """One that does not hear the loudspeaker; else nothing is to be heard while the avatar speaks."""
-        microphone = self._shared.microphone or SoundDeviceMicrophone(self._settings.input_device)
+        microphone = self._shared.microphone or lasting_microphone(
+            self._settings.input_device, self._notice_from_thread, self._shared.streams
+        )
         if not self._settings.half_duplex:
             try:
                 return self._without_echo(microphone)
@@ -293,6 +316,10 @@ class ClientThread:
                 f"The server's face model was made for the mesh of {welcome.avatar!r}, whose points are in another "
                 "order than the avatar's; use weights made for it (--talker), or another --avatar."
             )
+        if self.trace.engines.keys() & welcome.engines.keys():  # there was a server before
+            self._show(away=False)
+            self._notice(Notice("warning", "The server was lost; what was said before is forgotten."))
+            return
         self.trace.engines |= welcome.engines
         self.trace.cold_start_s = time.monotonic() - self._started
         notice = "" if self._status.notice == _STARTING else self._status.notice

@@ -2,6 +2,9 @@
 
 import multiprocessing
 import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 
 from demo.interruption import without_ctrl_c
@@ -13,42 +16,69 @@ _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # for hosts 
 
 
 class ServerProcess:
-    """Starts with ``with`` and loads in the background; ``wait`` until it takes connections. Ends with the block."""
+    """Starts with ``with`` and loads in the background; ``wait`` until it takes connections. Ends with the block.
 
-    def __init__(self, settings: Settings) -> None:
-        context = multiprocessing.get_context("spawn")  # the same on every system, and no copies of open sounds
-        self._pipe, self._far_end = context.Pipe()
-        self._process = context.Process(target=run_server, args=(settings, self._far_end), name="server", daemon=True)
-        self._host = settings.host
-        self._lock = threading.Lock()
+    A process that is gone is replaced by the next ``wait``.
+    """
+
+    _process: BaseProcess
+    _pipe: Connection
+
+    def __init__(self, settings: Settings, run: Callable[..., None] = run_server, method: str = "spawn") -> None:
+        """``run`` is called in the process, with ``settings`` and its end of the pipe.
+
+        ``method``: how processes are started. The default is the same on every system, and copies no open sounds.
+        """
+        self._settings = settings
+        self._run = run
+        self._context = multiprocessing.get_context(method)
         self._answer: Ready | Failed | None = None
+        self._lock = threading.Lock()  # of whoever waits, and may start another
+        self._given_up = False
 
     def __enter__(self) -> "ServerProcess":
-        with without_ctrl_c():
-            self._process.start()
-        self._far_end.close()  # so that the pipe breaks when the server dies
+        self._start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.give_up()
         self._pipe.close()  # the server ends when it sees that
         self._process.join(_GOODBYE_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self.end()
 
     def wait(self) -> str:
         """Wait until the server takes connections; its address. Raises ServerError where it could not start."""
         with self._lock:
+            if self._answer is not None and not self._process.is_alive():
+                self._pipe.close()
+                self._start()
             if self._answer is None:
                 self._answer = self._receive()
-        if isinstance(self._answer, Failed):
-            raise ServerError(self._answer.text)
-        return reached_at(self._host, self._answer.port)
+            answer = self._answer
+        if isinstance(answer, Failed):
+            raise ServerError(answer.text)
+        return reached_at(self._settings.host, answer.port)
+
+    def end(self) -> None:
+        """End a process that hangs, or may be dying: nothing is asked of it any more."""
+        self._process.kill()
+        self._process.join()
 
     def give_up(self) -> None:
         """End a server that is still loading: nobody wants it any more, and ``wait`` fails at once."""
+        self._given_up = True
         if self._answer is None:
+            self._process.kill()
+
+    def _start(self) -> None:
+        self._answer = None
+        self._pipe, far_end = self._context.Pipe()
+        process = self._context.Process  # type: ignore[attr-defined]
+        self._process = process(target=self._run, args=(self._settings, far_end), name="server", daemon=True)
+        with without_ctrl_c():
+            self._process.start()
+        far_end.close()  # so that the pipe breaks when the server dies
+        if self._given_up:
             self._process.kill()
 
     def _receive(self) -> Ready | Failed:
@@ -78,6 +108,8 @@ class RemoteServer:
     def wait(self) -> str:
         """Its address."""
         return self._url
+
+    end: None = None  # it is not ours
 
     def give_up(self) -> None:
         """Nothing: it is not ours."""

@@ -24,6 +24,8 @@ class Status:
     draws_moods: bool = True  # the frames of the talking face show its mood themselves
     muted: bool = False  # the user has switched the microphone off
     pushed: bool = False  # push-to-talk is held, or what was said meanwhile is not yet understood
+    away: bool = False  # the server is lost, and looked for
+    attracting: bool = False  # at a stand: nobody is there
     level: float = -100.0  # of the microphone, in dB below full scale
     spans_ms: dict[str, float] = field(default_factory=dict)  # latency of the turn before, see trace.py
 

@@ -5,6 +5,9 @@ are three states. It is *quiet* while the user may speak. It is *secret* while a
 user's words is being prepared: nothing of it is heard, shown or remembered. It is *answering* while the avatar has the
 turn, from the moment the words are certain until its last sample has left the speaker.
 
+Without a server nobody answers: what is asked meanwhile waits until one is there again, and so does a question of whose
+answer nothing had been heard.
+
 Turns are only counted up. Whatever belongs to another turn than the newest is dropped where it is met.
 """
 
@@ -55,8 +58,21 @@ class Hushed:
     """The avatar has spoken for long enough."""
 
 
+@dataclass(frozen=True)
+class Lost:
+    """The server has gone. ``complete``: all of the avatar's turn is here; ``heard``: something of it was heard."""
+
+    complete: bool = False
+    heard: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """A server is there again; it knows nothing of what was said."""
+
+
 Heard = UserSpeaking | Draft | DraftWithdrawn | FinalText | NotUnderstood
-Event = Heard | Asked | Spoken | Muted | Pushed | Renewed | Hushed
+Event = Heard | Asked | Spoken | Muted | Pushed | Renewed | Hushed | Lost | Found
 
 # --- what is to be done ----------------------------------------------------------------------------------------------
 
@@ -100,6 +116,8 @@ class Forget:
 
 Action = Begin | Reveal | Stop | Finish | Forget
 
+_LOST_THREAD = "broken_off"  # the persona's phrase for an answer that ends before its end
+
 # --- states ----------------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +158,10 @@ class TurnTaking:
         self._released = False  # the key is up again
         self._speaking = False  # somebody, who has not been understood yet
         self._turns = 0
+        self._away = False  # the server
+        self._opening: Opening | None = None  # of the newest turn
+        self._waiting: Opening | None = None  # for the server, newer than all others
+        self._waited: Opening | None = None  # the last one that did
 
     @property
     def hearing(self) -> Hearing:
@@ -161,7 +183,7 @@ class TurnTaking:
     def _take(self, event: Event) -> list[Action]:
         match event:
             case Asked(opening):
-                return [*self._stop(), self._begin(opening)]
+                return [*self._stop(), *self._begin(opening)]
             case Spoken(turn):
                 return self._spoken(turn)
             case Muted(muted):
@@ -170,7 +192,12 @@ class TurnTaking:
             case Pushed(held):
                 return self._push(held)
             case Renewed():
+                self._waiting = None
                 return [*self._stop(), Forget()]
+            case Lost():
+                return self._lose(event)
+            case Found():
+                return self._find()
             case Hushed():
                 return self._stop()
         return [] if self.hearing is Hearing.DEAF else self._hear(event)
@@ -189,14 +216,14 @@ class TurnTaking:
                 return self._understood(event)
 
     def _draft(self, draft: Draft) -> list[Action]:
-        if isinstance(self.state, Answering):
+        if isinstance(self.state, Answering) or self._away:
             return []
         if isinstance(self.state, Secret) and _same(self.state, draft.utterance, draft.text):
             return []
         actions = self._stop()
         begin = self._begin(Question(draft.text), secretly=True)
-        self.state = Secret(begin.turn, draft.utterance, draft.text)
-        return [*actions, begin]
+        self.state = Secret(self._turns, draft.utterance, draft.text)
+        return [*actions, *begin]
 
     def _understood(self, event: FinalText | NotUnderstood) -> list[Action]:
         self._speaking = False
@@ -205,13 +232,33 @@ class TurnTaking:
         if isinstance(event, FinalText) and isinstance(self.state, Secret):
             turn = self.state.turn
             if _same(self.state, event.utterance.number, event.text):
-                self.state = Answering(turn)
+                self.state, self._opening = Answering(turn), opening
                 return [Reveal(turn, opening)]
         if isinstance(event, NotUnderstood) and isinstance(self.state, Answering):
             return []
         if isinstance(event, NotUnderstood) and not self.asks_again:
             return self._stop()
-        return [*self._stop(), self._begin(opening)]
+        return [*self._stop(), *self._begin(opening)]
+
+    def _lose(self, lost: Lost) -> list[Action]:
+        self._away = True
+        if isinstance(self.state, Answering):
+            if lost.complete:
+                return []
+            self._waiting = self._after_loss(lost.heard)
+        return self._stop()
+
+    def _after_loss(self, heard: bool) -> Opening | None:
+        """What is to be said when a server is there again: the same once more, unless it was that which killed it."""
+        if not heard and self._opening is not self._waited:
+            return self._opening
+        apology = isinstance(self._opening, Phrase) and self._opening.phrase == _LOST_THREAD
+        return None if apology else Phrase(_LOST_THREAD)
+
+    def _find(self) -> list[Action]:
+        self._away = False
+        self._waited, self._waiting = self._waiting, None
+        return [] if self._waited is None else [*self._stop(), *self._begin(self._waited)]
 
     def _push(self, held: bool) -> list[Action]:
         self._released = not held
@@ -232,10 +279,13 @@ class TurnTaking:
         secret = isinstance(self.state, Secret) and self.hearing is Hearing.DEAF
         return self._stop() if secret else []
 
-    def _begin(self, opening: Opening, secretly: bool = False) -> Begin:
+    def _begin(self, opening: Opening, secretly: bool = False) -> list[Action]:
+        if self._away:
+            self._waiting = opening
+            return []
         self._turns += 1
-        self.state = Answering(self._turns)
-        return Begin(self._turns, opening, secretly)
+        self.state, self._opening = Answering(self._turns), opening
+        return [Begin(self._turns, opening, secretly)]
 
     def _stop(self, interrupted_at: float | None = None) -> list[Action]:
         if isinstance(self.state, Quiet):
