@@ -6,6 +6,7 @@ like any other, only that nothing is remembered of it and little of it made befo
 """
 
 import dataclasses
+import math
 import types
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin, get_type_hints
@@ -14,6 +15,9 @@ import msgpack
 
 PROTOCOL = 3
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+MAX_TEXT = 20_000  # characters of what a client sends to be answered or said: twenty minutes of speech
+MAX_COUNT = 2**53  # all whole numbers of the protocol count something
+_UNPACKED = {"max_array_len": 0, "max_map_len": 64, "max_ext_len": 0}  # no message has lists, or more fields
 
 
 class WireError(Exception):
@@ -171,9 +175,9 @@ def decode(data: bytes | str) -> Message:
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError("larger than MAX_MESSAGE_BYTES")
     try:
-        fields = msgpack.unpackb(data)  # its own limits follow from the length of data
+        fields = msgpack.unpackb(data, object_pairs_hook=_Tables(), **_UNPACKED)
     except Exception as error:  # msgpack raises a family of unrelated types
-        raise WireError(f"not msgpack: {type(error).__name__}") from error
+        raise WireError(f"not msgpack of messages: {type(error).__name__}") from error
     if not isinstance(fields, dict):
         raise WireError("not a map")
     name = fields.pop("type", None)
@@ -187,7 +191,23 @@ def decode(data: bytes | str) -> Message:
             raise WireError(f"{name}.{key} is not {kind}")
         if kind is float:
             fields[key] = float(fields[key])
+    if name in (UserText.__name__, SayText.__name__) and len(fields["text"]) > MAX_TEXT:
+        raise WireError(f"{name}.text is longer than {MAX_TEXT} characters")
     return _TYPES[name](**fields)
+
+
+class _Tables:
+    """Makes the tables of one message, and refuses more of them than a message has while they are being read."""
+
+    def __init__(self) -> None:
+        self._left = 2  # itself, and one inside
+
+    def __call__(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        self._left -= 1
+        table = dict(pairs)
+        if self._left < 0 or len(table) != len(pairs):
+            raise ValueError
+        return table
 
 
 def _is_a(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type from get_type_hints
@@ -197,7 +217,7 @@ def _is_a(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type from get_t
             _is_a(key, key_kind) and _is_a(item, value_kind) for key, item in value.items()
         )
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT
     return isinstance(value, kind)

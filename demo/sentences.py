@@ -12,7 +12,11 @@ _ABBREVIATIONS = frozenset(
         "bspw evtl ggf inkl abb sog tel mme mlle sra srta ud uds pág",
     )
 )
-_END = re.compile(r"""([.!?…]+)(["'”’»)\]*_]*)(?=\s+(\S))|([。！？]+[”’」』）]*)(?=[^。！？”’」』）])""")
+# Runs of marks are taken whole and only from where they begin: a hundred thousand dots cost no more than they are long.
+_END = re.compile(
+    r"""(?<![.!?…])([.!?…]++)(["'”’»)\]*_]*+)(?=\s++(\S))|"""
+    r"""(?<![。！？])([。！？]++[”’」』）]*+)(?=[^。！？”’」』）])"""
+)
 _AFTER_ORDINALS = ("Jan", "Feb", "März", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez", "Jahrhundert")
 _CLAUSE = re.compile(r"[,;:—–](?=\s)|[，；、：]")
 _SPACE = re.compile(r"\s")

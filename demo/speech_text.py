@@ -29,7 +29,7 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # a terminal's colours
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+", re.IGNORECASE)
-_EMAIL = re.compile(r"\b([\w.+-]+)@([\w-]+(?:\.[\w-]+)+)")
+_EMAIL = re.compile(r"(?<![\w.+-])([\w.+-]++)@([\w-]++(?:\.[\w-]++)+)")
 
 # What the English voice gets wrong when left to itself (found by listening to its phonemes).
 _ENGLISH: tuple[tuple[re.Pattern[str], str], ...] = tuple(

@@ -1,25 +1,30 @@
 """The wire: every message survives the trip, and nothing else gets through."""
 
 import dataclasses
+import time
+import tracemalloc
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo import messages
-from demo.messages import MAX_MESSAGE_BYTES, Message, PcmChunk, UserText, WireError, decode, encode
+from demo.messages import MAX_COUNT, MAX_MESSAGE_BYTES, MAX_TEXT, Message, PcmChunk, UserText, WireError, decode, encode
+from tests.fuzz_messages import HOSTILE, Report, bent
 
 whole = st.integers(min_value=-(2**63), max_value=2**63 - 1)
+count = st.integers(min_value=0, max_value=MAX_COUNT - 1)
+finite = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(max_size=50)
 VALUES = {
-    int: whole,
-    float: st.floats(allow_nan=False),
+    int: count,
+    float: finite,
     bool: st.booleans(),
     str: words,
     bytes: st.binary(max_size=200),
     dict[str, str]: st.dictionaries(words, words, max_size=4),
-    dict[str, float]: st.dictionaries(words, st.floats(allow_nan=False), max_size=4),
+    dict[str, float]: st.dictionaries(words, finite, max_size=4),
 }
 KINDS = sorted(messages._TYPES.values(), key=lambda kind: kind.__name__)
 
@@ -103,6 +108,51 @@ def test_a_field_of_another_type_is_refused(kind, data):
 @given(any_value)
 def test_what_is_no_map_with_a_known_type_is_refused(value):
     assert refused(msgpack.packb(value))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.one_of(any_message.map(encode), any_value.map(msgpack.packb)), st.integers(0, 2**32 - 1))
+def test_a_hundred_thousand_bent_messages(data, seed):
+    """A thousand messages, each bent in a hundred ways: one exception type, and no time to speak of."""
+    report = Report()
+    for message in bent(data, 100, seed):
+        report.examine(message)
+    assert report.inputs == 100 and report.failures == []
+
+
+@pytest.mark.parametrize("data", HOSTILE, ids=lambda data: data[:2].hex())
+def test_what_is_large_or_deep_is_refused_at_once(data):
+    tracemalloc.start()
+    began = time.perf_counter()
+    assert refused(data)
+    took, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert took < 0.05 and peak < len(data) + 100_000
+
+
+def test_four_megabytes_of_lists_or_maps_are_refused_at_once():
+    room = MAX_MESSAGE_BYTES - 5
+    for head, one in ((b"\xdd", b"\x90"), (b"\xdd", b"\x01"), (b"\xdf", b"\xa0\x80")):
+        began = time.perf_counter()
+        assert refused(head + (room // len(one)).to_bytes(4, "big") + one * (room // len(one)))
+        assert time.perf_counter() - began < 0.05
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "Commit", "turn": -1},
+        {"type": "Commit", "turn": MAX_COUNT},
+        {"type": "SayText", "turn": 1, "text": "a" * (MAX_TEXT + 1)},
+        {"type": "TurnEnd", "turn": 1, "reply": "", "samples": 0, "frames": 0, "spans_ms": {"x": float("inf")}},
+    ],
+)
+def test_what_counts_nothing_and_what_is_too_long_is_refused(fields):
+    assert refused(msgpack.packb(fields))
+
+
+def test_a_field_twice_is_refused():
+    assert refused(b"\x83\xa4type\xa6Commit\xa4turn\x01\xa4turn\x02")
 
 
 def test_a_text_message_is_refused():
