@@ -23,7 +23,7 @@ from streamingtalker.config import AudioDims
 from streamingtalker.data.dataset import Corpus, Example, extract_features, load_example
 from streamingtalker.errors import UserError
 from streamingtalker.talker import Talker
-from streamingtalker.topology import DEFAULT_AVATAR, load_rig
+from streamingtalker.topology import DEFAULT_AVATAR
 from streamingtalker.training.baseline import load_regression, save_regression
 from streamingtalker.training.beginning import new_talker
 from streamingtalker.training.comparison import Row, first_frames, markdown, score
@@ -49,7 +49,7 @@ class Ablation:
         self.bar = bar
         self.out: Path = options.out
         self.corpus = Corpus(options.data)
-        self.rig = load_rig(options.avatar)
+        self.rig = self.corpus.rig(options.avatar)
         self.recipe = Recipe(frames=options.frames)
         self.budget = Budget(steps=options.steps)
         self.loop = LoopOptions(bf16=options.bf16)

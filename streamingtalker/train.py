@@ -27,7 +27,7 @@ from streamingtalker.config import AudioDims, MotionDims, TalkerDims
 from streamingtalker.data.dataset import Corpus, CorpusError, Example, extract_features, load_example
 from streamingtalker.errors import UserError
 from streamingtalker.talker import Talker
-from streamingtalker.topology import DEFAULT_AVATAR, load_rig
+from streamingtalker.topology import DEFAULT_AVATAR
 from streamingtalker.training.baseline import load_regression, save_regression
 from streamingtalker.training.beginning import new_talker, with_head
 from streamingtalker.training.distil import (
@@ -78,7 +78,7 @@ class Run:
         self.machines = machines
         self.out: Path = options.out
         self.corpus = Corpus(options.data)
-        self.rig = load_rig(options.avatar)
+        self.rig = self.corpus.rig(options.avatar)
         self.recipe = Recipe()
         self.loop = LoopOptions(bf16=options.bf16)
         total = None if options.steps else 60 * (options.minutes or MINUTES)

@@ -10,7 +10,7 @@ import torch
 
 from streamingtalker import evaluate
 from streamingtalker.checkpoint import save_talker
-from streamingtalker.evaluation import articulation, recording, report, testset
+from streamingtalker.evaluation import recording, report, testset
 from streamingtalker.evaluation.freerun import Take, free_run
 from streamingtalker.evaluation.measures import KEYS, MEASURES, SEEN, UNSEEN
 from streamingtalker.evaluation.mouth import Mouth
@@ -75,7 +75,7 @@ def tiny_world(monkeypatch, data, tmp_path):
 
     monkeypatch.setattr(checkpoint, "open_recogniser", fake_recogniser)
     monkeypatch.setattr(dataset, "open_recogniser", lambda name: fake_recogniser())
-    monkeypatch.setattr(articulation, "load_rig", lambda path: tiny_rig())
+    monkeypatch.setattr(dataset, "load_rig", lambda path: tiny_rig())
     monkeypatch.setattr(baseline, "build_encoder", lambda audio, fps: tiny_talker().audio)
     monkeypatch.setattr(testset, "ENDLESS", 300)
     monkeypatch.setattr(testset, "SOUND_SECONDS", 0.5)

@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from streamingtalker import evaluate, generate
-from streamingtalker.checkpoint import TOPOLOGY
+from streamingtalker.checkpoint import TOPOLOGY, load_talker
 from streamingtalker.data.prepare.__main__ import main as prepare
 from streamingtalker.evaluation.sequences import TestBed
 from streamingtalker.tensor_file import read_tensors, write_tensors
@@ -139,6 +139,16 @@ def test_changes_of_dimensions_are_merged():
     document = {"motion": {"width": 1, "layers": 2}, "hubert": {"a": 1}, "fps": 30}
     changed = merged(document, {"motion": {"width": 5}, "hubert": {"b": 2}})
     assert changed == {"motion": {"width": 5, "layers": 2}, "hubert": {"b": 2}, "fps": 30}
+
+
+def test_our_own_network_trains_on_the_mesh_of_a_scanned_corpus(tmp_path):
+    small_bed(tmp_path / "data", 24, clips=2)
+    manifest = tmp_path / "data" / "corpus.json"
+    document = json.loads(manifest.read_text())
+    document["clips"][-1]["split"] = "test"
+    manifest.write_text(json.dumps(document))
+    assert main(["vqvae", *f"--data {tmp_path / 'data'} --out {tmp_path / 'out'} --steps 2 --jobs 1".split()]) == 0
+    assert load_talker(tmp_path / "out" / "vqvae.safetensors").topology.vertex_count == 12
 
 
 def test_batches_of_takes_go_on_where_they_stopped(tmp_path):

@@ -36,7 +36,7 @@ from streamingtalker.generate import DEFAULT_WEIGHTS
 from streamingtalker.places import make_place
 from streamingtalker.talker import Talker
 from streamingtalker.tensor_file import CheckpointError
-from streamingtalker.topology import DEFAULT_AVATAR, load_rig
+from streamingtalker.topology import DEFAULT_AVATAR
 from streamingtalker.training.baseline import load_regression
 from streamingtalker.training.judge import regression_predicts, without_posteriors
 from streamingtalker.training.loop import progress_bar
@@ -73,7 +73,7 @@ class Bench:
         self.options = options
         self.bar = bar
         self.corpus = Corpus(options.data)
-        self.rig = load_rig(options.avatar)
+        self.rig = self.corpus.rig(options.avatar)
         self.mouth = Mouth.of(self.rig.topology)
         chosen = testset.choose(self.corpus, options.sentences)
         self.clips = [clip for _, clip in chosen]
