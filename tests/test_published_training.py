@@ -15,7 +15,7 @@ from streamingtalker.tensor_file import read_tensors, write_tensors
 from streamingtalker.train import main
 from streamingtalker.training.journal import last_file
 from streamingtalker.training.published import PRESETS, Halving, StageOne, StageTwo, choose_learning
-from streamingtalker.training.takes import Take, TakeBatch, TakeBatches
+from streamingtalker.training.takes import Take, TakeBatch, take_batches
 from streamingtalker.training.variants import merged
 from tests.conftest import tiny_face
 from tests.test_prepare import make_biwi, make_vocaset
@@ -154,9 +154,9 @@ def test_our_own_network_trains_on_the_mesh_of_a_scanned_corpus(tmp_path):
 def test_batches_of_takes_go_on_where_they_stopped(tmp_path):
     bed = small_bed(tmp_path, 6, clips=5)
     targets = bed.targets("train")
-    whole = TakeBatches(bed, targets, 3, 2, seed=1)
+    whole = take_batches(bed, targets, 3, 2, seed=1)
     before = [next(whole).offsets for _ in range(7)]
-    later = TakeBatches(bed, targets, 3, 2, seed=1)
+    later = take_batches(bed, targets, 3, 2, seed=1)
     later.begin(4)
     assert all(torch.equal(next(later).offsets, each) for each in before[4:])
 

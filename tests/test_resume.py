@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from streamingtalker.data.dataset import Batches, Example
+from streamingtalker.data.dataset import Example, batches
 from streamingtalker.tensor_file import CheckpointError, read_tensors
 from streamingtalker.training.codebook import CodeKeeper
 from streamingtalker.training.journal import Habits, StageJournal, last_file, open_curves
@@ -161,16 +161,16 @@ def tiny_problem():
     def objective(batch, _):
         return {"all": (module(batch.coefficients) - batch.coefficients).square().mean()}
 
-    return module, [{"params": list(module.parameters())}], objective, Batches(EXAMPLES, 2, 30, 0)
+    return module, [{"params": list(module.parameters())}], objective, batches(EXAMPLES, 2, 30, 0)
 
 
 def test_processes_take_turns_with_the_batches():
-    def lengths(batches, count):
-        return [next(batches).mask.sum(1).tolist() for _ in range(count)]
+    def lengths(source, count):
+        return [next(source).mask.sum(1).tolist() for _ in range(count)]
 
-    everything = lengths(Batches(EXAMPLES, 2, 30, 0), 8)
+    everything = lengths(batches(EXAMPLES, 2, 30, 0), 8)
     for rank in (0, 1):
-        mine = Batches(EXAMPLES, 2, 30, 0)
+        mine = batches(EXAMPLES, 2, 30, 0)
         mine.begin(1, rank, 2)
         assert lengths(mine, 3) == everything[2 + rank :: 2]
 

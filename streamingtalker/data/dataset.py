@@ -13,12 +13,12 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from streamingtalker.errors import UserError
 from streamingtalker.mood import Mood, MoodChange, mood_curve
 from streamingtalker.topology import Rig, load_rig, load_topology
 from streamingtalker.vqvae import MotionBasis
+
+B = TypeVar("B")
 
 
 class CorpusError(UserError):
@@ -280,44 +282,45 @@ def _style(example: Example, styles: int) -> Tensor:
     return torch.cat([identity, example.moods], dim=1)
 
 
-class Batches(Iterator[Batch]):
-    """Endless shuffled batches of about ``frames`` frames, of clips of similar length."""
+class Batches(Iterator[B]):
+    """Batches without end, of which several processes take turns."""
 
-    def __init__(self, examples: list[Example], styles: int, frames: int, seed: int) -> None:
-        self._examples = examples
-        self._styles = styles
-        self._frames = frames
-        self._groups = self._shuffled(np.random.default_rng(seed))
+    def __init__(self, groups: Iterator[list[int]], collate: Callable[[list[int]], B]) -> None:
+        """``groups``: the indices of the clips of one batch after another; ``collate`` makes a batch of them."""
+        self._groups = groups
+        self._collate = collate
         self._others = 0  # batches of other processes between two of ours
 
     def begin(self, done: int, rank: int = 0, count: int = 1) -> None:
-        """Go on after ``done`` batches, as process ``rank`` of ``count`` that take turns."""
+        """Go on after ``done`` batches, as process ``rank`` of ``count``."""
         self._skip(done * count + rank)
         self._others = count - 1
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> B:
         group = next(self._groups)
         self._skip(self._others)
-        return collate([self._examples[index] for index in group], self._styles)
+        return self._collate(group)
 
     def _skip(self, count: int) -> None:
         for _ in range(count):
             next(self._groups)
 
-    def _shuffled(self, random: np.random.Generator) -> Iterator[list[int]]:
-        """Indices of the clips of each batch."""
-        lengths = np.array([len(example.coefficients) for example in self._examples])
-        while True:
-            order = np.argsort(lengths + random.uniform(0, 30, len(lengths)))
-            groups: list[list[int]] = [[]]
-            for index in order:
-                if groups[-1] and (len(groups[-1]) + 1) * lengths[index] > self._frames:
-                    groups.append([])
-                groups[-1].append(int(index))
-            random.shuffle(groups)
-            yield from groups
+
+def batches(examples: list[Example], styles: int, frames: int, seed: int) -> Batches[Batch]:
+    """Shuffled batches of about ``frames`` frames, of clips of similar length."""
+    groups = _of_similar_length([len(example.coefficients) for example in examples], frames, seed)
+    return Batches(groups, lambda group: collate([examples[index] for index in group], styles))
 
 
-def batches(examples: list[Example], styles: int, frames: int, seed: int) -> Batches:
-    """See ``Batches``."""
-    return Batches(examples, styles, frames, seed)
+def _of_similar_length(clips: Sequence[int], frames: int, seed: int) -> Iterator[list[int]]:
+    """Indices of ``clips``, which are so many frames long, in groups."""
+    random, lengths = np.random.default_rng(seed), np.array(clips)
+    while True:
+        order = np.argsort(lengths + random.uniform(0, 30, len(lengths)))
+        groups: list[list[int]] = [[]]
+        for index in order:
+            if groups[-1] and (len(groups[-1]) + 1) * lengths[index] > frames:
+                groups.append([])
+            groups[-1].append(int(index))
+        random.shuffle(groups)
+        yield from groups

@@ -26,7 +26,7 @@ from streamingtalker.training.loop import Budget, fit
 from streamingtalker.training.machines import Machines
 from streamingtalker.training.published import PRESETS, StageOne, StageTwo, choose_learning, hear
 from streamingtalker.training.state import stage_of
-from streamingtalker.training.takes import Take, TakeBatch, TakeBatches, load_take
+from streamingtalker.training.takes import Take, TakeBatch, load_take, take_batches
 from streamingtalker.training.variants import merged
 
 STAGES = "vqvae", "talker"
@@ -120,7 +120,7 @@ class PublishedRun:
     def _fit(self, stage: str, talker: ReleasedTalker, module: torch.nn.Module, objective: Any, bar: Progress) -> None:  # noqa: ANN401
         options = self.options
         groups = choose_learning(talker, stage, self.preset)
-        batches = TakeBatches(self.bed, self.train, talker.dims.styles, options.batch, options.seed)
+        batches = take_batches(self.bed, self.train, talker.dims.styles, options.batch, options.seed)
         looks = self._examiner(stage, talker)
         habits = Habits(options.save_every, options.checks)
         journal = StageJournal(stage, self.out, self.machines, habits, options.resume, self.curves, looks)

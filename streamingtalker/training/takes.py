@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from streamingtalker.data.dataset import Batches
 from streamingtalker.evaluation.sequences import Target, TestBed
 
 
@@ -51,31 +52,13 @@ class TakeBatch:
         return TakeBatch(self.offsets.to(device), sounds, self.identity.to(device), self.mask.to(device))
 
 
-class TakeBatches(Iterator[TakeBatch]):
-    """Endless batches of ``size`` sequences, every sequence once an epoch, read from disk when their turn comes."""
+def take_batches(bed: TestBed, targets: list[Target], styles: int, size: int, seed: int) -> Batches[TakeBatch]:
+    """Batches of ``size`` sequences, every sequence once an epoch, read from disk when their turn comes."""
+    groups = _shuffled(len(targets), size, np.random.default_rng(seed))
+    return Batches(groups, lambda group: TakeBatch.of([load_take(bed, targets[index]) for index in group], styles))
 
-    def __init__(self, bed: TestBed, targets: list[Target], styles: int, size: int, seed: int) -> None:
-        self._bed = bed
-        self._targets = targets
-        self._styles = styles
-        self._groups = self._shuffled(np.random.default_rng(seed), size)
-        self._others = 0
 
-    def begin(self, done: int, rank: int = 0, count: int = 1) -> None:
-        """Go on after ``done`` batches, as process ``rank`` of ``count`` that take turns."""
-        self._skip(done * count + rank)
-        self._others = count - 1
-
-    def __next__(self) -> TakeBatch:
-        group = next(self._groups)
-        self._skip(self._others)
-        return TakeBatch.of([load_take(self._bed, self._targets[index]) for index in group], self._styles)
-
-    def _skip(self, count: int) -> None:
-        for _ in range(count):
-            next(self._groups)
-
-    def _shuffled(self, random: np.random.Generator, size: int) -> Iterator[list[int]]:
-        while True:
-            order = random.permutation(len(self._targets))
-            yield from (order[first : first + size].tolist() for first in range(0, len(order), size))
+def _shuffled(count: int, size: int, random: np.random.Generator) -> Iterator[list[int]]:
+    while True:
+        order = random.permutation(count)
+        yield from (order[first : first + size].tolist() for first in range(0, count, size))
