@@ -8,16 +8,17 @@ import time
 
 from demo.bare import ShownFace, shown_face
 from demo.client_thread import ClientThread, Shared
-from demo.devices import list_devices
+from demo.devices import PortAudioStreams, list_devices
 from demo.doctor.examination import diagnose
 from demo.export.live import TurnExporter
 from demo.interruption import Interrupted, Interruption, interruptible
+from demo.lasting import LastingSpeaker, lasting_speaker
 from demo.life import Life
 from demo.look import camera_pose
 from demo.overlay.meter import DEAD_SECONDS, Meter
 from demo.persona import load_persona
 from demo.persona_check import report
-from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker, Speaker
+from demo.playback import Playback, SimulatedSpeaker
 from demo.preflight import avatar_file, check
 from demo.recorder import Recorder
 from demo.renderer import Canvas, OffscreenCanvas, Renderer, WindowCanvas
@@ -96,7 +97,8 @@ def _hold(
     canvas = _canvas(settings)
     renderer = Renderer(face.look, canvas)
     stack.callback(renderer.close)
-    speaker: Speaker = SimulatedSpeaker() if settings.headless else SoundDeviceSpeaker(settings.output_device)
+    streams = None if settings.headless else PortAudioStreams()
+    speaker = SimulatedSpeaker() if streams is None else lasting_speaker(settings.output_device, streams)
     playback = Playback(speaker, offset_ms=settings.av_offset_ms)
     frames = face.queue(int(_QUEUED_SECONDS * face.fps))
     recorder = None
@@ -112,9 +114,12 @@ def _hold(
     stage.step()  # shaders compile now, and the film begins with a face
     playback.open()
     stack.callback(playback.close)
-    shared = Shared(playback, frames, stage.meter, face.talking.vertex_count, face.talking.mesh, face.fps, tap)
+    shared = Shared(
+        playback, frames, stage.meter, face.talking.vertex_count, face.talking.mesh, face.fps, tap, streams=streams
+    )
     client = ClientThread(settings, shared, trace, server.wait, started, server.end)
-    speaker.on_lost = client.fail
+    if isinstance(speaker, LastingSpeaker):
+        speaker.on_notice = client.tell
     stack.callback(client.stop)
     stack.callback(server.give_up)  # if it still loads: the client thread waits for it
     client.start()

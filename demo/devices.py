@@ -4,6 +4,9 @@
 and its failure is told with its remedy.
 """
 
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +14,7 @@ from streamingtalker.errors import UserError
 
 Direction = Literal["input", "output"]
 _SPOKEN = {"input": "microphone", "output": "loudspeaker"}
+_USUAL_RATE = 48000.0  # Hz
 _OPTION = {"input": "--input-device", "output": "--output-device"}
 
 
@@ -54,6 +58,36 @@ def load_portaudio() -> Any:  # noqa: ANN401 - a module, replaced by a fake in t
     return sounddevice
 
 
+class PortAudioStreams:
+    """What is open in PortAudio: it sees new devices only when started anew, and that ends every stream."""
+
+    def __init__(self, backend: Any = None) -> None:  # noqa: ANN401
+        self._backend = backend or load_portaudio()
+        self._lock = threading.RLock()
+        self._open: set[Callable[[], None]] = set()
+
+    @contextlib.contextmanager
+    def opening(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Nobody looks for devices meanwhile. Afterwards ``interrupt`` is what closes the stream that was opened."""
+        with self._lock:
+            yield
+            self._open.add(interrupt)
+
+    def closed(self, interrupt: Callable[[], None]) -> None:
+        """That stream is no longer open."""
+        with self._lock:
+            self._open.discard(interrupt)
+
+    def rescan(self) -> None:
+        """Look for new devices; whoever has a stream is interrupted and must open it again."""
+        with self._lock:
+            for interrupt in tuple(self._open):
+                interrupt()
+            self._open.clear()
+            self._backend._terminate()  # sounddevice has no other name for it
+            self._backend._initialize()
+
+
 def devices(backend: Any = None) -> list[Device]:  # noqa: ANN401
     """Every sound device of the machine, in PortAudio's order. Raises DeviceError."""
     backend = backend or load_portaudio()
@@ -69,7 +103,7 @@ def devices(backend: Any = None) -> list[Device]:  # noqa: ANN401
             host=str(hosts[entry["hostapi"]]["name"]),
             inputs=int(entry["max_input_channels"]),
             outputs=int(entry["max_output_channels"]),
-            rate=float(entry["default_samplerate"]),
+            rate=float(entry["default_samplerate"]) or _USUAL_RATE,  # some drivers say 0
             default_input=index == _default(default_input, hosts, "default_input_device"),
             default_output=index == _default(default_output, hosts, "default_output_device"),
         )

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from demo.devices import Device, DeviceError, find_device, load_portaudio
+from demo.devices import Device, DeviceError, PortAudioStreams, find_device, load_portaudio
 from streamingtalker.audio import AudioError, Resampler, load_audio
 
 log = logging.getLogger(__name__)
@@ -111,12 +111,17 @@ class SoundDeviceMicrophone:
         self,
         device: str | None = None,
         *,
+        streams: PortAudioStreams | None = None,
         backend: Any = None,  # noqa: ANN401 - the sounddevice module or a fake of it
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``device``: number, name or part of a name; None is the system's choice. Raises DeviceError."""
+        """``device``: number, name or part of a name; None is the system's choice. Raises DeviceError.
+
+        ``streams``: who must know what is open.
+        """
         self._backend = backend or load_portaudio()
         self._device: Device = find_device(device, "input", self._backend)
+        self._streams = streams or PortAudioStreams(self._backend)
         self._monotonic = monotonic
         self._pieces: queue.SimpleQueue[_Piece | DeviceError | None] = queue.SimpleQueue()
         self._closing = False
@@ -129,6 +134,10 @@ class SoundDeviceMicrophone:
 
     def open(self) -> None:
         """Begin to capture. Raises DeviceError."""
+        with self._streams.opening(self._interrupt):
+            self._open_some_format()
+
+    def _open_some_format(self) -> None:
         reason: Exception | None = None
         for channels, rate in self._formats():
             try:
@@ -156,9 +165,19 @@ class SoundDeviceMicrophone:
     def close(self) -> None:
         """Stop; ``blocks`` ends."""
         self._closing = True
-        if self._stream is not None:
-            self._stream.close()
+        self._streams.closed(self._interrupt)
+        self._end()
         self._pieces.put(None)
+
+    def _interrupt(self) -> None:
+        """The sound system starts anew."""
+        self._end()
+        self._finished()
+
+    def _end(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
     def _formats(self) -> list[tuple[int, int]]:
         """Channels and rates to try: two channels, for the voice may be on either; some devices only open with all."""

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from demo.clock import PlaybackClock
-from demo.devices import DeviceError, find_device, load_portaudio
+from demo.devices import DeviceError, PortAudioStreams, find_device, load_portaudio
 from streamingtalker.audio.resample import Resampler
 
 log = logging.getLogger(__name__)
@@ -256,16 +256,19 @@ class SoundDeviceSpeaker:
         device: str | None = None,
         *,
         latency: float = 0.06,
+        rate: int | None = None,
+        streams: PortAudioStreams | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         backend: Any = None,  # noqa: ANN401 - a stand-in for sounddevice
     ) -> None:
         """``device``: a name, part of one, or a number; None takes the system's default. ``latency``: seconds, a wish.
 
-        Raises DeviceError.
+        ``rate`` in Hz, None: the device's own. ``streams``: who must know what is open. Raises DeviceError.
         """
         self._portaudio = backend or load_portaudio()
         found = find_device(device, "output", backend)
-        self.name, self.rate = found.name, int(found.rate)
+        self.name, self.rate = found.name, rate or int(found.rate)
+        self._streams = streams or PortAudioStreams(self._portaudio)
         self._index, self._channels = found.index, min(2, found.outputs)
         self._latency = latency
         self._monotonic = monotonic
@@ -278,6 +281,10 @@ class SoundDeviceSpeaker:
         """Start asking ``fill`` for samples. Raises DeviceError."""
         self._closing = False
         self._fill = fill
+        with self._streams.opening(self._interrupt):
+            self._start()
+
+    def _start(self) -> None:
         try:
             self._stream = self._portaudio.OutputStream(
                 samplerate=self.rate,
@@ -298,9 +305,18 @@ class SoundDeviceSpeaker:
     def close(self) -> None:
         """Stop the stream."""
         self._closing = True
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        self._streams.closed(self._interrupt)
+        self._end()
+
+    def _interrupt(self) -> None:
+        """The sound system starts anew."""
+        self._end()
+        self._finished()
+
+    def _end(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
     def _called(self, out: np.ndarray, frames: int, times: Any, _status: Any) -> None:  # noqa: ANN401 - PortAudio's
         mono = np.empty(frames, np.float32)
@@ -319,7 +335,8 @@ class SoundDeviceSpeaker:
         if not self._distrusts:
             self._distrusts = True
             log.warning("The loudspeaker reports a delay of %.3f s; using its stated latency instead.", delay)
-        return self._stream.latency
+        stream = self._stream
+        return self._latency if stream is None else stream.latency
 
 
 class SimulatedSpeaker:

@@ -247,7 +247,7 @@ def test_where_the_echo_cannot_be_taken_out_it_listens_only_when_silent(playback
     def unavailable(microphone, played):
         raise EchoError("No echo cancellation here; install it.")
 
-    monkeypatch.setattr(client_thread, "SoundDeviceMicrophone", lambda device: "real")
+    monkeypatch.setattr(client_thread, "lasting_microphone", lambda device, tell, streams: "real")
     monkeypatch.setattr(client_thread, "CleanMicrophone", unavailable)
     told = []
     client = session(playback, lambda: "")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from demo.doctor.flash_and_beep import brightness
-from demo.measure.rig import MONITOR_RATE
+from demo.measure.sync import onsets
 from tests.e2e.conftest import run_module
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -33,7 +33,7 @@ def clapped(display, sound):
 def measure(display, sound):
     """One run of the flash and beep program."""
     with sound.recording() as recording:
-        done = run_module("tests.e2e.flash_and_beep", "--claps", str(CLAPS), env=display.env | sound.env)
+        done = run_module("demo.measure.clapping", "--claps", str(CLAPS), env=display.env | sound.env)
     measured, heard = json.loads(done.stdout.splitlines()[-1]), onsets(recording)
     figures = {key: value for key, value in measured.items() if key not in ("claps", "seen")}
     print(f"seen {len(measured['seen'])}, heard {len(heard)}, late up to {worst_lateness(measured):.1f} ms, {figures}")
@@ -58,22 +58,9 @@ def worst_lateness(measured) -> float:
     return float(np.abs(lateness(measured)).max(initial=0.0))
 
 
-def onsets(recording) -> np.ndarray:
-    """When each beep reached the monitor."""
-    pcm = recording.pcm
-    loud = np.flatnonzero(np.abs(pcm) > 0.05)
-    first = loud[np.diff(loud, prepend=-MONITOR_RATE) > 0.2 * MONITOR_RATE]
-    arrived = np.array([time for time, _ in recording.pieces])
-    ends = np.cumsum([len(piece) for _, piece in recording.pieces])
-    pace = arrived - ends / MONITOR_RATE
-    return np.array([np.median(pace[max(0, piece - 20) : piece + 21]) for piece in np.searchsorted(ends, first)]) + (
-        first / MONITOR_RATE
-    )
-
-
 def test_in_the_film_flash_and_beep_fall_together(tmp_path):
     film = tmp_path / "film.mp4"
-    run_module("tests.e2e.flash_and_beep", "--headless", "--claps", "16", "--film", str(film), env={})
+    run_module("demo.measure.clapping", "--headless", "--claps", "16", "--film", str(film), env={})
     bright, sound, rate = read_film(film)
     flashes = np.flatnonzero(bright[1:] & ~bright[:-1]) / 30 + 1 / 30
     loud = np.flatnonzero(np.abs(sound) > 0.05)

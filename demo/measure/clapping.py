@@ -1,6 +1,6 @@
-"""A program for the sync test: flashes and beeps through the real window, loudspeaker, clock and queue.
+"""Flashes and beeps through the real window, loudspeaker, clock and queue, as a program of its own.
 
-Prints one JSON object.
+Prints one JSON object: when each flash was seen, in monotonic seconds. Who listens tells when the beeps were heard.
 """
 
 import argparse

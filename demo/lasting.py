@@ -1,0 +1,311 @@
+"""Devices that may go and come back: a loudspeaker and a microphone that outlast the sound system under them.
+
+A sound server that is frozen or suspended raises nothing: callbacks just stop, so only their age tells. A device that
+was unplugged says so. In both cases a stand-in goes on at the pace of a real device: face and captions stay in step
+with a sound that nobody hears, and what was being said to the microphone ends in silence. Opening happens in a thread
+of its own; whoever asks for sound or listens is never kept waiting.
+"""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from demo.devices import DeviceError, PortAudioStreams
+from demo.messages import Notice
+from demo.microphone import BLOCK, RATE, AudioBlock, Microphone, SoundDeviceMicrophone
+from demo.playback import Fill, SimulatedSpeaker, SoundDeviceSpeaker, Speaker
+
+log = logging.getLogger(__name__)
+
+STALLED_SECONDS = 0.4  # without a callback: no device hands over so rarely
+_LOOK_SECONDS = 0.05  # between looks at the callback's age
+_STEADY_SECONDS = 0.3  # of callbacks before a device is believed: a sound server may begin with a gap
+_STARTING_SECONDS = 3.0  # that a device may take to begin before anything is said
+_FIRST_TRY, _SLOWEST_TRY = 0.25, 1.5  # seconds between attempts to open, growing
+_RESCAN_EVERY = 3  # failed attempts, after which the sound system is asked for its devices anew
+_GOODBYE_SECONDS = 2.0  # a frozen sound server closes nothing: it is left to itself
+
+MakeSpeaker = Callable[[int | None], Speaker]  # (rate in Hz, None: the device's own); raises DeviceError
+Tell = Callable[[Notice], None]  # called from a thread of its own
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
+
+
+def _log(notice: Notice) -> None:
+    log.log(_LEVELS[notice.level], notice.text)
+
+
+class _Attempts:
+    """When to try again, and when to look for new devices."""
+
+    def __init__(self, streams: PortAudioStreams | None) -> None:
+        self._streams = streams
+        self._failed = 0
+        self._due = 0.0
+
+    def begin(self, now: float) -> None:
+        """The device has gone."""
+        self._failed, self._due = 0, now + _FIRST_TRY
+
+    def are_due(self, now: float) -> bool:
+        """Whether it is time."""
+        return now >= self._due
+
+    def note_failure(self, now: float) -> None:
+        """It did not open."""
+        self._failed += 1
+        self._due = now + min(_FIRST_TRY * 2**self._failed, _SLOWEST_TRY)
+        if self._failed % _RESCAN_EVERY == 0 and self._streams is not None:
+            self._streams.rescan()
+
+
+class LastingSpeaker:
+    """A loudspeaker that never stops asking for samples, whatever becomes of the device. A ``Speaker``."""
+
+    def __init__(
+        self,
+        make: MakeSpeaker,
+        streams: PortAudioStreams | None = None,
+        *,
+        stand_in: Callable[[int], Speaker] = SimulatedSpeaker,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``make`` opens nothing yet. Raises DeviceError where there is no device now: a start wants a sound card."""
+        self._make, self._monotonic, self._make_stand_in = make, monotonic, stand_in
+        self._device = make(None)
+        self.rate = self._device.rate
+        self.on_lost: Callable[[DeviceError], None] = lambda error: None  # never called: it is not lost
+        self.on_notice: Tell = _log
+        self._attempts = _Attempts(streams)
+        self._lock = threading.Lock()  # over the five below; held by whoever asks for samples
+        self._standing_in = False
+        self._begun = False  # the device has been steady for the first time
+        self._called = self._steady_since = -np.inf  # last callback of the device; since when they have come steadily
+        self._gone: DeviceError | None = None
+        self._stand_in: Speaker | None = None
+        self._told = False  # that nothing is heard
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="loudspeaker", daemon=True)
+
+    def open(self, fill: Fill) -> None:
+        """Call ``fill`` until ``close``. Raises DeviceError where the device does not open now."""
+        self._fill = fill
+        self._opened = self._called = self._steady_since = self._monotonic()
+        self._open_device()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._stand_in is not None:
+            self._stand_in.close()
+        _leave(self._device.close)
+
+    def look(self) -> None:
+        """See how the device does, and do something about it. The thread calls it again and again."""
+        now = self._monotonic()
+        with self._lock:
+            if self._gone is not None or now - self._called > STALLED_SECONDS:
+                self._standing_in = True
+            standing_in, gone = self._standing_in, self._gone
+        if standing_in and self._stand_in is None:
+            self._stand_in = self._make_stand_in(self.rate)
+            self._stand_in.open(self._from_stand_in)
+        elif not standing_in and self._stand_in is not None:
+            self._stand_in.close()
+            self._stand_in = None
+        self._tell(standing_in, gone, now)
+        if gone is not None and self._attempts.are_due(now):
+            self._try_again()
+
+    def _run(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            self.look()
+
+    def _tell(self, standing_in: bool, gone: DeviceError | None, now: float) -> None:
+        starting = not self._begun and now - self._opened < _STARTING_SECONDS
+        if standing_in == self._told or (standing_in and gone is None and starting):
+            return
+        self._told = standing_in
+        if standing_in:
+            self.on_notice(Notice("warning", "The loudspeaker is silent; it is awaited."))
+        else:
+            self.on_notice(Notice("info", "The loudspeaker is back."))
+
+    def _open_device(self) -> None:
+        device = self._device
+        device.on_lost = lambda error: self._lost(device, error)
+        device.open(lambda out, dac_time: self._from_device(device, out, dac_time))
+
+    def _try_again(self) -> None:
+        _leave(self._device.close)
+        try:
+            self._device = self._make(self.rate)
+            self._open_device()
+        except DeviceError as error:
+            log.debug("Not yet: %s", error)
+            self._attempts.note_failure(self._monotonic())
+            return
+        with self._lock:
+            self._gone = None
+            self._called = self._steady_since = self._monotonic()
+
+    def _lost(self, device: Speaker, error: DeviceError) -> None:
+        with self._lock:
+            if device is self._device and self._gone is None:
+                self._gone = error
+                self._attempts.begin(self._monotonic())
+
+    def _from_device(self, device: Speaker, out: np.ndarray, dac_time: float) -> None:
+        with self._lock:
+            now = self._monotonic()
+            if now - self._called > STALLED_SECONDS:
+                self._steady_since = now
+            self._called = now
+            current = device is self._device
+            if current and now - self._steady_since >= _STEADY_SECONDS:
+                self._standing_in, self._begun = False, True
+            if current and not self._standing_in:
+                self._fill(out, dac_time)
+            else:
+                out[:] = 0
+
+    def _from_stand_in(self, out: np.ndarray, dac_time: float) -> None:
+        with self._lock:
+            if self._standing_in:
+                self._fill(out, dac_time)
+
+
+class LastingMicrophone:
+    """A microphone that hears silence while its device is away. A ``Microphone``."""
+
+    def __init__(
+        self,
+        make: Callable[[], Microphone],
+        tell: Tell = _log,
+        streams: PortAudioStreams | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``make`` opens nothing yet. Raises DeviceError where there is no device now."""
+        self._make, self._tell, self._monotonic = make, tell, monotonic
+        self._device = make()
+        self._attempts = _Attempts(streams)
+        self._news: queue.SimpleQueue[tuple[Microphone, AudioBlock | None]] = queue.SimpleQueue()  # None: it has ended
+        self._closing = threading.Event()
+        self._position = 0
+
+    @property
+    def name(self) -> str:
+        """The device's name."""
+        return self._device.name
+
+    def open(self) -> None:
+        """Begin to capture. Raises DeviceError."""
+        self._open_device(self._device)
+
+    def blocks(self) -> Iterator[AudioBlock]:
+        """Blocks in real time until ``close``: those of the device, silent ones while there are none."""
+        heard_until = self._monotonic()
+        away = False  # the device delivers nothing
+        gone = False  # and will not: it must be opened anew
+        while not self._closing.is_set():
+            block, ended = self._next(BLOCK / RATE if away else STALLED_SECONDS)
+            now = self._monotonic()
+            if ended:
+                gone = True
+                self._attempts.begin(now)
+            if block is not None:
+                if away:
+                    self._tell(Notice("info", "The microphone is back."))
+                away, heard_until = False, block.time
+                yield self._placed(block)
+                continue
+            if self._closing.is_set():
+                return
+            if not away:
+                away = True
+                self._tell(Notice("warning", "The microphone delivers nothing; it is awaited."))
+            for silence in self._silence(heard_until, now):
+                heard_until = silence.time
+                yield self._placed(silence)
+            if gone and self._attempts.are_due(now):
+                gone = not self._try_again()
+
+    def close(self) -> None:
+        """Stop; ``blocks`` ends."""
+        self._closing.set()
+        self._news.put((self._device, None))
+        _leave(self._device.close)
+
+    def _next(self, seconds: float) -> tuple[AudioBlock | None, bool]:
+        """The device's next block, if one comes in that time; and whether the device has ended."""
+        try:
+            device, block = self._news.get(timeout=seconds)
+        except queue.Empty:
+            return None, False
+        current = device is self._device
+        return (block if current else None), (current and block is None)
+
+    def _silence(self, since: float, now: float) -> Iterator[AudioBlock]:
+        while since + BLOCK / RATE <= now:
+            since += BLOCK / RATE
+            yield AudioBlock(np.zeros(BLOCK, np.float32), 0, since)
+
+    def _placed(self, block: AudioBlock) -> AudioBlock:
+        placed = replace(block, position=self._position)
+        self._position += len(block.pcm)
+        return placed
+
+    def _try_again(self) -> bool:
+        """Whether it opened."""
+        _leave(self._device.close)
+        try:
+            self._device = self._make()
+            self._open_device(self._device)
+        except DeviceError as error:
+            log.debug("Not yet: %s", error)
+            self._attempts.note_failure(self._monotonic())
+            return False
+        return True
+
+    def _open_device(self, device: Microphone) -> None:
+        device.open()
+        threading.Thread(target=self._listen, args=(device,), name="microphone", daemon=True).start()
+
+    def _listen(self, device: Microphone) -> None:
+        try:
+            for block in device.blocks():
+                self._news.put((device, block))
+        except DeviceError as error:
+            log.warning("%s", error)
+        self._news.put((device, None))
+
+
+def lasting_speaker(device: str | None, streams: PortAudioStreams) -> LastingSpeaker:
+    """The loudspeaker called ``device``, see SoundDeviceSpeaker. Raises DeviceError."""
+    return LastingSpeaker(lambda rate: SoundDeviceSpeaker(device, rate=rate, streams=streams), streams)
+
+
+def lasting_microphone(device: str | None, tell: Tell, streams: PortAudioStreams | None) -> LastingMicrophone:
+    """The microphone called ``device``, see SoundDeviceMicrophone. Raises DeviceError."""
+    return LastingMicrophone(lambda: SoundDeviceMicrophone(device, streams=streams), tell, streams)
+
+
+def _leave(close: Callable[[], None]) -> None:
+    """Close a device, for so long as that may take."""
+
+    def run() -> None:
+        with contextlib.suppress(Exception):  # it is broken: nothing about that is news
+            close()
+
+    closing = threading.Thread(target=run, name="closing a device", daemon=True)
+    closing.start()
+    closing.join(_GOODBYE_SECONDS)

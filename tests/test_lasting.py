@@ -1,0 +1,272 @@
+"""Loudspeakers and microphones that go and come back, in manual time."""
+
+import itertools
+import queue
+import threading
+
+import numpy as np
+import pytest
+
+from demo.devices import DeviceError, PortAudioStreams, find_device
+from demo.lasting import STALLED_SECONDS, LastingMicrophone, LastingSpeaker
+from demo.microphone import BLOCK, RATE, AudioBlock
+from demo.playback import Playback
+from tests.test_devices import FakePortAudio
+
+HZ = 1000
+STEP = 0.01
+
+
+class Device:
+    """A loudspeaker, or its stand-in, that asks when the test says so."""
+
+    rate = HZ
+
+    def __init__(self, world):
+        self.world, self.opened, self.closed = world, False, False
+
+    def open(self, fill):
+        if self.world.unplugged:
+            raise DeviceError("unplugged")
+        self.fill, self.opened = fill, True
+
+    def close(self):
+        self.closed = True
+
+    def ask(self):
+        out = np.full(int(STEP * HZ), 9.0, np.float32)
+        self.fill(out, self.world.now + 0.02)
+        return out
+
+
+class World:
+    """Time, the devices made so far, and whether there is one to be had."""
+
+    def __init__(self):
+        self.now, self.unplugged, self.frozen = 50.0, False, False
+        self.devices, self.stand_ins, self.notices = [], [], []
+        self.speaker = LastingSpeaker(self._make, stand_in=self._stand_in, monotonic=lambda: self.now)
+        self.speaker.on_notice = lambda notice: self.notices.append(notice.text)
+        self.speaker._run = lambda: None  # the test looks itself
+        self.playback = Playback(self.speaker, monotonic=lambda: self.now)
+        self.playback.open()
+
+    def _make(self, rate):
+        assert rate in (None, HZ)
+        if self.unplugged and self.devices:
+            raise DeviceError("There is no loudspeaker.")
+        self.devices.append(Device(self))
+        return self.devices[-1]
+
+    def _stand_in(self, rate):
+        assert rate == HZ
+        self.stand_ins.append(device := Device(self))
+        device.open = lambda fill: setattr(device, "fill", fill)
+        return device
+
+    def pass_time(self, seconds):
+        for _ in range(round(seconds / STEP)):
+            self.now += STEP
+            device = self.devices[-1]
+            if device.opened and not (self.frozen or self.unplugged or device.closed):
+                device.ask()
+            for stand_in in self.stand_ins:
+                if not stand_in.closed:
+                    stand_in.ask()
+            self.speaker.look()
+
+
+@pytest.fixture
+def world():
+    world = World()
+    world.pass_time(1)
+    return world
+
+
+def talk(world, seconds=30):
+    world.playback.begin(1, HZ)
+    world.playback.write(1, np.full(seconds * HZ, 0.5, np.float32))
+    world.playback.end(1)
+
+
+def test_a_frozen_device_is_noticed_and_the_turn_goes_on(world):
+    talk(world)
+    world.pass_time(1)
+    before = world.playback.clock.now().seconds
+    world.frozen = True
+    world.pass_time(0.5)
+    assert world.notices == ["The loudspeaker is silent; it is awaited."]
+    stood = world.playback.clock.now().seconds
+    world.pass_time(2)
+    assert world.playback.clock.now().seconds - stood == pytest.approx(2, abs=0.05)
+    assert stood - before < 0.2
+    assert len(world.devices) == 1, "a frozen one is not opened anew: it will thaw"
+
+
+def test_when_it_calls_steadily_again_it_is_believed(world):
+    talk(world)
+    world.pass_time(1)
+    world.frozen = True
+    world.pass_time(3)
+    world.frozen = False
+    world.pass_time(0.2)
+    assert world.notices[-1] == "The loudspeaker is silent; it is awaited.", "one callback is no loudspeaker"
+    world.pass_time(0.3)
+    assert world.notices[-1] == "The loudspeaker is back."
+    assert world.stand_ins[-1].closed
+    before = world.playback.clock.now().seconds
+    world.pass_time(1)
+    assert world.playback.clock.now().seconds - before == pytest.approx(1, abs=0.05), "asked by one of them only"
+
+
+def test_no_sample_is_lost_or_doubled_by_the_change(world):
+    ramp = np.arange(1, 4001, dtype=np.float32) / 5000
+    world.playback.begin(1, HZ)
+    world.playback.write(1, ramp)
+    world.playback.end(1)
+    heard = []
+    world.playback.taps.append(lambda pcm, _: heard.append(pcm))
+    world.pass_time(1)
+    world.frozen = True
+    world.pass_time(1)
+    world.frozen = False
+    world.pass_time(4)
+    np.testing.assert_array_equal(np.concatenate(heard)[np.concatenate(heard) > 0], ramp)
+
+
+def test_an_unplugged_device_is_opened_again_when_it_returns(world):
+    talk(world)
+    world.pass_time(1)
+    world.unplugged = True
+    world.devices[-1].on_lost(DeviceError("gone"))
+    world.pass_time(0.1)
+    assert world.notices == ["The loudspeaker is silent; it is awaited."]
+    world.pass_time(20)
+    assert len(world.devices) == 1 and world.playback.clock.now().seconds > 20
+    world.unplugged = False
+    world.pass_time(2.0)
+    assert len(world.devices) == 2 and world.notices[-1] == "The loudspeaker is back."
+    assert world.devices[0].closed
+
+
+def test_a_device_that_begins_with_a_gap_is_no_news():
+    world = World()
+    world.devices[0].ask()
+    world.frozen = True
+    world.pass_time(1.9)
+    world.frozen = False
+    world.pass_time(1)
+    assert world.notices == []
+
+
+def test_a_machine_without_a_loudspeaker_is_told_at_the_start():
+    def make(_rate):
+        raise DeviceError("No loudspeaker was found.")
+
+    with pytest.raises(DeviceError):
+        LastingSpeaker(make)
+
+
+def test_closing_a_frozen_device_takes_no_longer_than_it_may():
+    device = Device(World())
+    device.close = threading.Event().wait
+    speaker = LastingSpeaker(lambda rate: device)
+    speaker.open(lambda out, dac_time: None)
+    closing = threading.Thread(target=speaker.close)
+    closing.start()
+    closing.join(5)
+    assert not closing.is_alive()
+
+
+class Ear:
+    """A microphone whose blocks the test puts in."""
+
+    name = "ear"
+
+    def __init__(self):
+        self.queue = queue.SimpleQueue()
+
+    def open(self):
+        pass
+
+    def blocks(self):
+        while (block := self.queue.get()) is not None:
+            if isinstance(block, Exception):
+                raise block
+            yield block
+
+    def close(self):
+        self.queue.put(None)
+
+
+def block(value, time=0.0):
+    return AudioBlock(np.full(BLOCK, value, np.float32), 0, time)
+
+
+def test_a_lost_microphone_hears_silence_until_it_is_back():
+    ears, told, missing = [], [], [True] * 2
+
+    def make():
+        if ears and missing:
+            missing.pop()
+            raise DeviceError("There is no microphone.")
+        ears.append(Ear())
+        return ears[-1]
+
+    time = itertools.count(10.0, 0.02)  # goes on with every question
+    microphone = LastingMicrophone(make, lambda notice: told.append(notice.text), monotonic=lambda: next(time))
+    microphone.open()
+    ears[0].queue.put(block(0.5, 10.0))
+    ears[0].queue.put(DeviceError("The microphone is gone."))
+    heard = []
+    for one in microphone.blocks():
+        heard.append(one)
+        if len(ears) == 2 and ears[1].queue.empty() and not heard[-1].pcm.any():
+            ears[1].queue.put(block(0.25, one.time + BLOCK / RATE))
+        if one.pcm[0] == 0.25:
+            microphone.close()
+    assert told == ["The microphone delivers nothing; it is awaited.", "The microphone is back."]
+    assert [one.position for one in heard] == [BLOCK * k for k in range(len(heard))], "no position is lost or doubled"
+    values = [float(one.pcm[0]) for one in heard]
+    assert values[0] == 0.5 and values[-1] == 0.25 and not any(values[1:-1]) and len(values) > 3
+    assert (np.diff([one.time for one in heard]) > 0).all()
+
+
+def test_a_microphone_that_stands_still_is_noticed_in_half_a_second():
+    ear, told = Ear(), []
+    microphone = LastingMicrophone(lambda: ear, lambda notice: told.append(notice.text))
+    microphone.open()
+    blocks = microphone.blocks()
+    assert not next(blocks).pcm.any()
+    assert told and STALLED_SECONDS <= 0.5
+    microphone.close()
+    assert not any(one.pcm.any() for one in blocks)
+
+
+def test_looking_for_new_devices_interrupts_every_stream_that_is_open():
+    calls = []
+
+    class Backend(FakePortAudio):
+        def _terminate(self):
+            calls.append("terminate")
+
+        def _initialize(self):
+            calls.append("initialise")
+
+    streams = PortAudioStreams(Backend([]))
+    with streams.opening(first := lambda: calls.append("first")):
+        pass
+    with streams.opening(second := lambda: calls.append("second")):
+        pass
+    streams.closed(second)
+    with pytest.raises(DeviceError), streams.opening(second):
+        raise DeviceError("did not open")
+    streams.rescan()
+    assert calls == ["first", "terminate", "initialise"]
+    streams.closed(first)
+
+
+def test_a_device_that_claims_0_hz_is_taken_at_the_usual_rate():
+
+    backend = FakePortAudio([("Broken", 0, 1, 0, 0.0)])
+    assert find_device(None, "input", backend).rate == 48000
