@@ -1,6 +1,7 @@
 """What to say to a question: the persona's written answer, or the language model's, or an apology.
 
-With a filter nothing indecent is answered, and of what the language model says nothing indecent is spoken.
+With a filter nothing indecent is answered, and of what the language model says nothing indecent is spoken. What the
+persona was told is never repeated.
 """
 
 import contextlib
@@ -8,6 +9,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
 from demo.decency import Decency
+from demo.discretion import Discretion
 from demo.llm import LanguageModel, LlmBrokenOffError, LlmError, LlmSlowError, ReplyTooLongError
 from demo.moods import MoodReader, Utterance
 from demo.persona import ChatMessage, Persona, WrittenAnswer
@@ -45,6 +47,7 @@ class Answerer:
         self._lang = lang
         self._fixed_mood = fixed_mood
         self._decency = decency
+        self._discretion = Discretion(persona.manner)
         self._reply_characters = reply_characters
 
     @property
@@ -104,10 +107,11 @@ class Answerer:
     async def _think(self, question: str, history: Sequence[ChatMessage], mark: Mark) -> AsyncGenerator[Utterance]:
         written = self._written(question)
         deltas = _once(written.answer) if written else self._llm.stream(self._persona.prompt(question, history))
+        self._discretion.begin()
         before = ""  # an insult may be spread over two pieces of a sentence
         async with contextlib.aclosing(deltas):
             async for line in self._cut(deltas, mark, written.mood if written else None):
-                if written or self._is_clean(f"{before} {line.text}"):  # what was written down is said as it is
+                if written or self._may_be_said(before, line.text):  # what was written down is said as it is
                     yield line
                     before = line.text
 
@@ -116,6 +120,9 @@ class Answerer:
         if not self._is_clean(question):
             return WrittenAnswer((), self._persona.phrases.indecent)
         return self._persona.written_answer(question)
+
+    def _may_be_said(self, before: str, text: str) -> bool:
+        return self._discretion.is_discreet(text) and self._is_clean(f"{before} {text}")
 
     def _is_clean(self, text: str) -> bool:
         return self._decency is None or self._decency.is_clean(text)

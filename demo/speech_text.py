@@ -11,8 +11,8 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, replacement in (
         (r"<\|[^|>]*\|>", " "),  # a chat template's own marks
         (r"</?[A-Za-z][^<>]*>", " "),  # HTML
-        (r"!\[([^\[\]]*)\]\([^()]*\)", r"\1"),  # image: its description
-        (r"\[([^\[\]]+)\]\([^()]*\)", r"\1"),  # link: its text
+        (r"!\[([^\[\]]*)\]\((?:[^()]++|\([^()]*+\))*+\)", r"\1"),  # image: its description
+        (r"\[([^\[\]]+)\]\((?:[^()]++|\([^()]*+\))*+\)", r"\1"),  # link: its text
         (r"\[\^?\d+\]", ""),  # footnote
         (r"^\s*\|?[\s:|-]*-{2,}[\s:|-]*\|?\s*$", ""),  # a table's rule, a horizontal rule
         (r"^\s{0,3}(#{1,6}|>+)\s+", ""),  # heading, quotation
