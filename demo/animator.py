@@ -1,5 +1,7 @@
 """The face of one conversation: sound at the voice's rate in, frames of the face out."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +43,47 @@ class Streamer(Protocol):
     def close(self) -> None:
         """Give back what is held; from any thread. Whoever is waiting for frames gets an error."""
         ...
+
+
+@dataclass
+class Activity:
+    """What the streamers of all conversations do: how often one was asked for frames, and how often it gave them."""
+
+    asked: int = 0
+    done: int = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for frames."""
+        return self.asked != self.done
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[None]:
+        """Frames are made inside."""
+        self.asked += 1
+        try:
+            yield
+        finally:
+            self.done += 1
+
+
+class WatchedStreamer:
+    """A streamer whose work is counted."""
+
+    def __init__(self, streamer: Streamer, activity: Activity) -> None:
+        self._streamer, self._activity = streamer, activity
+        self.fps, self.vertex_count = streamer.fps, streamer.vertex_count
+        self.reset, self.set_mood, self.close = streamer.reset, streamer.set_mood, streamer.close
+
+    def feed(self, pcm: np.ndarray) -> np.ndarray:
+        """See Streamer."""
+        with self._activity.work():
+            return self._streamer.feed(pcm)
+
+    def finish(self) -> np.ndarray:
+        """See Streamer."""
+        with self._activity.work():
+            return self._streamer.finish()
 
 
 @dataclass(frozen=True)

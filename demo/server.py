@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from websockets.asyncio.server import ServerConnection
@@ -15,10 +15,12 @@ from websockets.asyncio.server import serve as listen
 from websockets.exceptions import ConnectionClosed
 
 from demo.admission import Admission, Pace, WaitingRoom, open_door, welcome
+from demo.animator import Activity, WatchedStreamer
 from demo.conversation import Conversation
 from demo.engines import Engines, load_engines
 from demo.messages import PROTOCOL, Hello, Message, Notice, Welcome, WireError, decode, encode
 from demo.settings import Settings
+from demo.supervision import Part, guard_process
 from demo.voices import Notify
 from streamingtalker.errors import UserError
 from streamingtalker.mood import Mood, MoodError
@@ -241,6 +243,32 @@ async def serve(
         await asyncio.to_thread(engines.face.close)
 
 
+async def _serve_guarded(
+    settings: Settings, ready: Callable[[Ready], None], stop: asyncio.Event, load: LoadEngines
+) -> None:
+    """``serve`` in a process that ends itself when its event loop hangs, or its face model."""
+    activity = Activity()
+    guards: list[asyncio.Task[None]] = []
+
+    async def load_watched(settings: Settings, notify: Notify) -> Engines:
+        engines = await load(settings, notify)
+        new_streamer = engines.face.new_streamer
+        watched = replace(engines.face, new_streamer=lambda: WatchedStreamer(new_streamer(), activity))
+        return replace(engines, face=watched)
+
+    def begin(report: Ready) -> None:
+        animator = Part("animator", lambda: activity.done, lambda: activity.busy)
+        guards.append(asyncio.create_task(guard_process([animator])))
+        ready(report)
+
+    try:
+        await serve(settings, begin, stop, load_watched)
+    finally:
+        for guard in guards:
+            guard.cancel()
+        await asyncio.gather(*guards, return_exceptions=True)
+
+
 def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines) -> None:
     """Serve until interrupted, for ``--serve``. Raises UserError where the server cannot start."""
 
@@ -253,7 +281,7 @@ def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines) ->
         for name in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
                 asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        await serve(settings, ready, stop, load)
+        await _serve_guarded(settings, ready, stop, load)
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main())
@@ -270,7 +298,7 @@ def run_server(settings: Settings, pipe: Connection, load: LoadEngines = load_en
     async def main() -> None:
         stop = asyncio.Event()
         threading.Thread(target=_wait_for_parent, args=(pipe, asyncio.get_running_loop(), stop), daemon=True).start()
-        await serve(settings, tell, stop, load)
+        await _serve_guarded(settings, tell, stop, load)
 
     try:
         asyncio.run(main())

@@ -6,12 +6,20 @@ log, and the process begins anew. Watches count their own looks, not the time: o
 things to do, they slept too.
 """
 
+import asyncio
 import contextlib
+import faulthandler
+import logging
 import os
 import socket
+import sys
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 HANGING_LOOKS = 4
@@ -84,3 +92,95 @@ def notify_service_manager(state: str, environment: Mapping[str, str] = os.envir
         channel.sendto(state.encode(), address)
         return True
     return False
+
+
+EXIT_HANGING = 70  # of a process that has ended itself because a part of it hangs
+EXIT_TOO_OFTEN = 75  # of one that would have to begin anew too often: whoever watches it should wait a while
+_STARTS_VARIABLE = "STREAMINGTALKER_STARTS"  # monotonic times at which this process has begun anew
+
+
+async def guard_process(parts: Sequence[Part]) -> None:
+    """End this process, with the stacks of its threads on standard error, when its event loop or a part hangs.
+
+    The loop is guarded from outside Python, so it may hang wherever it will.
+    """
+    try:
+        while True:
+            for part in parts:
+                part.look()
+                if part.hangs:
+                    end_hanging(part.name)
+            faulthandler.dump_traceback_later(LOOK_SECONDS * HANGING_LOOKS, exit=True)
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def end_hanging(name: str) -> None:
+    """End this process at once, whatever its threads hold."""
+    log.critical("The %s hangs; this is where all threads are:", name)
+    faulthandler.dump_traceback(all_threads=True)
+    os._exit(EXIT_HANGING)
+
+
+class Watchdog:
+    """Looks after the parts of a process in a thread of its own. Starts with ``with``.
+
+    systemd's watchdog is fed while all of them advance, and only then. ``on_hanging`` is called once with the name of
+    one that hangs, after the stacks went to standard error.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        on_hanging: Callable[[str], None],
+        tell: Callable[[str], object] = notify_service_manager,
+        wait: float = LOOK_SECONDS,
+    ) -> None:
+        self._parts, self._on_hanging, self._tell, self._wait = parts, on_hanging, tell, wait
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._hanging: set[str] = set()
+
+    def __enter__(self) -> "Watchdog":
+        self._tell("READY=1")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._tell("STOPPING=1")
+
+    def look(self) -> None:
+        """One look at all parts."""
+        advanced = [part.look() for part in self._parts]  # of each, whatever the others do
+        if all(advanced):
+            self._tell("WATCHDOG=1")
+        for part in self._parts:
+            if part.hangs and part.name not in self._hanging:
+                log.critical("The %s hangs; this is where all threads are:", part.name)
+                self._tell(f"STATUS=The {part.name} hangs.")
+                faulthandler.dump_traceback(all_threads=True)
+                self._on_hanging(part.name)
+        self._hanging = {part.name for part in self._parts if part.hangs}
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._wait):
+            self.look()
+
+
+def begin_anew(environment: MutableMapping[str, str] = os.environ, now: float | None = None) -> None:
+    """Run the program's command line again in place of this process, whatever its threads hold. Never returns.
+
+    Where that has happened five times within a minute the process ends with EXIT_TOO_OFTEN instead.
+    """
+    now = time.monotonic() if now is None else now
+    starts = [float(start) for start in environment.get(_STARTS_VARIABLE, "").split()]
+    starts = [start for start in starts if now - start < Restarts.within]
+    if len(starts) >= Restarts.most:
+        log.critical("It hangs again and again; this process gives up.")
+        notify_service_manager("STATUS=Hangs again and again.")
+        os._exit(EXIT_TOO_OFTEN)
+    environment[_STARTS_VARIABLE] = " ".join(map(str, [*starts, now]))
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

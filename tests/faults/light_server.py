@@ -2,10 +2,13 @@
 
 import asyncio
 import multiprocessing
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+
+import numpy as np
 
 from demo.client_thread import ClientThread, Shared
 from demo.engines import Engines
@@ -18,7 +21,7 @@ from demo.settings import Settings
 from demo.stage import SyncMeter
 from demo.supervision import Restarts
 from demo.trace import SessionTrace
-from tests.server_fakes import FPS, TALKATIVE, VERTICES, ScriptedModel, SineVoice, make_engines
+from tests.server_fakes import FPS, TALKATIVE, VERTICES, ScriptedModel, SineVoice, TinyStreamer, make_engines
 
 MESH = ""
 
@@ -28,18 +31,40 @@ class EchoModel(ScriptedModel):
 
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[str]:
         await asyncio.sleep(0.02)
-        yield f"You said: {messages[-1]['content']}. "
-        await asyncio.sleep(0.02)
-        yield "That is all."
+        yield f"You said: {messages[-1]['content']}. That "
+        await asyncio.sleep(5 if "slowly" in messages[-1]["content"] else 0.02)
+        yield "is all."
+
+
+class TrappedStreamer(TinyStreamer):
+    """Hangs at the sound of a question about it: one that is spoken for long."""
+
+    def finish(self) -> np.ndarray:
+        if len(self._pcm) > 16_000 * 5:
+            time.sleep(1000)
+        return super().finish()
+
+
+class TrappedModel(EchoModel):
+    """Hangs with its whole process when asked to."""
+
+    async def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[str]:
+        if messages[-1]["content"] == "hang the loop":
+            time.sleep(1000)
+        async for piece in super().stream(messages):
+            yield piece
 
 
 async def load_light(settings: object, notify: Callable[[str], None]) -> Engines:
     """In place of ``load_engines``: there in a moment."""
-    return replace(make_engines(voice=SineVoice(), persona=TALKATIVE), llm=EchoModel(()))
+    engines = make_engines(voice=SineVoice(), persona=TALKATIVE, new_streamer=TrappedStreamer)
+    return replace(engines, llm=TrappedModel(()))
 
 
 def run_light_server(settings: Settings, pipe: object) -> None:
-    """In place of ``run_server``."""
+    """In place of ``run_server``. What it says goes to a file: the file that pytest captured is another test's."""
+    if settings.trace is not None:
+        sys.stderr = settings.trace.open("a")
     run_server(settings, pipe, load_light)
 
 
