@@ -27,6 +27,11 @@ class Stream(Protocol[Out]):
         """Forget everything."""
 
 
+def whole(stream: Stream[np.ndarray], pcm: np.ndarray) -> np.ndarray:
+    """All that a fresh ``stream`` makes of a clip ``pcm``, float32 [n]."""
+    return np.concatenate([stream.feed(pcm), stream.finish()])
+
+
 @dataclass
 class SlidingBuffer:
     """The part of a growing sequence that is still needed, addressed by absolute position.

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from streamingtalker.audio import AudioError, Resampler, load_audio
+from streamingtalker.audio import AudioError, Resampler, load_audio, load_pcm
 from streamingtalker.audio.encoder import build_encoder
 from streamingtalker.audio.mel import LogMelStream, column_centre
 from streamingtalker.audio.posteriors import DEFAULT_GRID, PosteriorStream, open_recogniser
@@ -32,6 +32,13 @@ def test_files_of_every_kind_are_read(tmp_path, name):
 def test_sample_formats(tmp_path, subtype):
     soundfile.write(tmp_path / "a.wav", tone(0.1, 8000), 8000, subtype=subtype)
     np.testing.assert_allclose(load_audio(tmp_path / "a.wav")[0], tone(0.1, 8000), atol=0.01)
+
+
+def test_whatever_its_rate_a_recording_is_heard_at_the_models(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(0.5, 44100), 44100)
+    pcm = load_pcm(tmp_path / "a.wav")
+    assert len(pcm) == 8000
+    np.testing.assert_allclose(pcm[200:-200], tone(0.5, 16000)[200:-200], atol=0.01)
 
 
 def broken(tmp_path, kind):

@@ -121,6 +121,16 @@ def test_broken_corpora_are_named(tmp_path, corpus):
     (corpus.path / "vertices_npy" / f"{corpus.clips[0].name}.npy").write_bytes(b"x")
     with pytest.raises(CorpusError, match="sentence00"):
         corpus.vertices(corpus.clips[0])
+    for folder, damaged, read in (
+        ("weights_npy", "npy", corpus.weights),
+        ("phones", "json", corpus.phones),
+    ):
+        (corpus.path / folder / f"{corpus.clips[1].name}.{damaged}").write_bytes(b"x")
+        with pytest.raises(CorpusError, match=rf"{folder}.*sentence01.*make the corpus again"):
+            read(corpus.clips[1])
+    corpus.wav(corpus.clips[2]).unlink()
+    with pytest.raises(CorpusError, match=r"sentence02\.wav"):
+        corpus.features_file(corpus.clips[2], AudioDims())
     (corpus.path / "corpus.json").write_text('{"clips": [{}]}')
     with pytest.raises(CorpusError, match=r"corpus\.json"):
         Corpus(corpus.path)

@@ -4,8 +4,8 @@ What a program needs around the model is here; the encoders, which need torch, a
 program that only reads sound starts at once.
 """
 
-from streamingtalker.audio.files import AudioError, load_audio
+from streamingtalker.audio.files import AudioError, load_audio, load_pcm
 from streamingtalker.audio.resample import Resampler
 from streamingtalker.config import RATE
 
-__all__ = ["RATE", "AudioError", "Resampler", "load_audio"]
+__all__ = ["RATE", "AudioError", "Resampler", "load_audio", "load_pcm"]

@@ -12,7 +12,7 @@ from streamingtalker.audio.mel import COLUMNS, LogMelStream, column_centre
 from streamingtalker.audio.posteriors import HOP, PosteriorStream, Recogniser, open_recogniser
 from streamingtalker.config import AudioDims, ConfigError, frame_count
 from streamingtalker.layers import ConvStack
-from streamingtalker.streaming import SlidingBuffer, Stream
+from streamingtalker.streaming import SlidingBuffer, Stream, whole
 
 RecogniserFactory = Callable[[], Recogniser | None]
 
@@ -122,8 +122,7 @@ class SpeechEncoder(AudioEncoder):
 
     def features(self, pcm: np.ndarray) -> np.ndarray:
         """float32 [n] → columns [3·(T + lookahead), bands + classes]."""
-        stream = SpeechFeatures(self.dims, self.fps, self.recogniser())
-        return np.concatenate([stream.feed(pcm), stream.finish()])
+        return whole(SpeechFeatures(self.dims, self.fps, self.recogniser()), pcm)
 
     def stack(self, columns: Tensor) -> Tensor:
         """Columns [B, 3·n, bands + classes] → the network's input [B, n, …]: three columns a frame."""

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from streamingtalker.audio.resample import Resampler
+from streamingtalker.config import RATE
 from streamingtalker.errors import UserError
+from streamingtalker.streaming import whole
 
 MAX_SECONDS = 3600
 _UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)  # what pipes write for a length they cannot know
@@ -39,6 +42,12 @@ def load_audio(path: str | Path, max_seconds: float = MAX_SECONDS) -> tuple[np.n
     if not np.isfinite(samples).all():
         raise AudioError(f"{path} holds samples that are not numbers; export it again.")
     return np.ascontiguousarray(samples.mean(axis=1)), rate
+
+
+def load_pcm(path: str | Path) -> np.ndarray:
+    """A recording as the model hears it: float32 mono [n] at 16 kHz. Raises AudioError as ``load_audio``."""
+    pcm, rate = load_audio(path)
+    return whole(Resampler(rate, RATE), pcm)
 
 
 def _check_file(path: Path) -> None:

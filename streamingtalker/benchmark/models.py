@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamingtalker.audio import RATE, Resampler, load_audio
+from streamingtalker.audio import load_pcm
 from streamingtalker.audio.posteriors import RECOGNISERS, open_recogniser
 from streamingtalker.benchmark.machine import machine
 from streamingtalker.checkpoint import load_talker
@@ -90,12 +90,7 @@ def random_talker(preset: str, device: str = "cpu") -> ReleasedTalker:
 
 def load_speech(paths: Sequence[Path]) -> np.ndarray:
     """Recordings one after the other, 16 kHz float32."""
-    pieces = []
-    for path in paths:
-        pcm, rate = load_audio(path)
-        resampler = Resampler(rate, RATE)
-        pieces += [resampler.feed(pcm), resampler.finish()]
-    return np.concatenate(pieces)
+    return np.concatenate([load_pcm(path) for path in paths])
 
 
 def _open(arguments: argparse.Namespace) -> tuple[str, FaceModel]:

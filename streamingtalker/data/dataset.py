@@ -25,12 +25,13 @@ import torch
 from torch import Tensor
 
 from streamingtalker.audio.encoder import SpeechFeatures
-from streamingtalker.audio.files import load_audio
+from streamingtalker.audio.files import load_pcm
 from streamingtalker.audio.posteriors import DEFAULT_GRID, open_recogniser, usual_recogniser
 from streamingtalker.config import AudioDims
 from streamingtalker.data.phones import INVENTORY, Phone
 from streamingtalker.errors import UserError
 from streamingtalker.mood import Mood, MoodChange, mood_curve
+from streamingtalker.streaming import whole
 from streamingtalker.topology import Rig, load_rig, load_topology
 from streamingtalker.vqvae import MotionBasis
 
@@ -77,15 +78,26 @@ class Corpus:
         """The clips of split ``train``, ``val`` or ``test``."""
         return [clip for clip in self.clips if clip.split == name]
 
+    def wav(self, clip: Clip) -> Path:
+        """Where the sound is."""
+        return self.path / "wav" / f"{clip.name}.wav"
+
+    def pcm(self, clip: Clip) -> np.ndarray:
+        """The sound, float32 [n] at 16 kHz. Raises AudioError."""
+        return load_pcm(self.wav(clip))
+
     def phones(self, clip: Clip) -> list[Phone]:
-        """In order of time."""
-        entries = json.loads((self.path / "phones" / f"{clip.name}.json").read_text())
-        return [Phone(entry["phone"], entry["start"], entry["end"]) for entry in entries]
+        """In order of time. Raises CorpusError."""
+        file = self.path / "phones" / f"{clip.name}.json"
+        try:
+            return [Phone(entry["phone"], entry["start"], entry["end"]) for entry in json.loads(file.read_text())]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CorpusError(f"{file} cannot be read ({error!r}); make the corpus again.") from error
 
     def weights(self, clip: Clip) -> np.ndarray | None:
-        """ARKit weights float32 [frames, S], or None where the corpus has only vertices."""
+        """ARKit weights float32 [frames, S], or None where the corpus has only vertices. Raises CorpusError."""
         file = self.path / "weights_npy" / f"{clip.name}.npy"
-        return np.load(file).astype(np.float32) if file.exists() else None
+        return self._load(file).astype(np.float32) if file.exists() else None
 
     def mood_curve(self, clip: Clip, frames: int) -> np.ndarray:
         """Intensities float32 [frames, moods] of the corpus' moods in each frame."""
@@ -93,7 +105,7 @@ class Corpus:
         return mood_curve(changes, frames, self.fps, self.moods)
 
     def vertices(self, clip: Clip) -> np.ndarray:
-        """Absolute vertices [frames, V, 3] in metres, memory-mapped."""
+        """Absolute vertices [frames, V, 3] in metres, memory-mapped. Raises CorpusError."""
         flat = self._load(self.path / "vertices_npy" / f"{clip.name}.npy")
         return flat.reshape(len(flat), -1, 3)
 
@@ -132,10 +144,14 @@ class Corpus:
     def features_file(self, clip: Clip, dims: AudioDims, recogniser: str | None = None) -> Path:
         """Where the front end's features of a clip are kept, as ``recogniser`` (unnamed: the usual one) hears it.
 
-        The name tells all that decides them, but for the recogniser's weights; the sound by its hash.
+        The name tells all that decides them, but for the recogniser's weights; the sound by its hash. Raises
+        CorpusError where there is no sound.
         """
         grid = f"{DEFAULT_GRID.left}-{DEFAULT_GRID.hop}-{DEFAULT_GRID.right}-{DEFAULT_GRID.first_hop}"
-        sound = hashlib.sha256((self.path / "wav" / f"{clip.name}.wav").read_bytes()).hexdigest()[:12]
+        try:
+            sound = hashlib.sha256(self.wav(clip).read_bytes()).hexdigest()[:12]
+        except OSError as error:
+            raise CorpusError(f"{self.wav(clip)} cannot be read ({error}); make the corpus again.") from error
         front_end = f"{recogniser or usual_recogniser()}-mel{dims.mel_bands}-{grid}-ahead{dims.lookahead}"
         return self.path / "features" / front_end / f"{clip.name}-{sound}.npy"
 
@@ -177,9 +193,8 @@ def extract_features(
     one) cannot be had.
     """
     ears = recogniser or usual_recogniser()
-    wavs = [corpus.path / "wav" / f"{clip.name}.wav" for clip in corpus.clips]
-    files = [corpus.features_file(clip, dims, ears) for clip in corpus.clips]
-    missing = [(wav, file, dims, corpus.fps, ears) for wav, file in zip(wavs, files, strict=True) if not file.exists()]
+    files = [(corpus.wav(clip), corpus.features_file(clip, dims, ears)) for clip in corpus.clips]
+    missing = [(wav, file, dims, corpus.fps, ears) for wav, file in files if not file.exists()]
     for _ in range(len(files) - len(missing)):
         done()
     if jobs <= 1:
@@ -196,9 +211,7 @@ def extract_features(
 
 def _extract(wav: Path, file: Path, dims: AudioDims, fps: int, recogniser: str) -> None:
     """Write the features of one recording, whole or not at all."""
-    stream = SpeechFeatures(dims, fps, open_recogniser(recogniser))
-    pcm, _ = load_audio(wav)
-    columns = np.concatenate([stream.feed(pcm), stream.finish()]).astype(np.float16)
+    columns = whole(SpeechFeatures(dims, fps, open_recogniser(recogniser)), load_pcm(wav)).astype(np.float16)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as out:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from streamingtalker.audio import RATE, Resampler, load_audio
+from streamingtalker.audio import RATE, load_pcm
 from streamingtalker.checkpoint import load_own_talker
 from streamingtalker.data.phones import BILABIALS, LABIODENTALS, ROUNDED, VOWELS, from_ipa
 from streamingtalker.errors import UserError
@@ -123,9 +123,7 @@ def _by_chance(shape: np.ndarray, frames: Sequence[int], share: Share, fps: floa
 
 def run(options: argparse.Namespace, hear: Hear | None = None) -> dict[str, Any]:
     """Judge ``options.recording``; gives the document of the run. Raises UserError."""
-    pcm, rate = load_audio(options.recording)
-    resampler = Resampler(rate, RATE)
-    pcm = np.concatenate([resampler.feed(pcm), resampler.finish()])
+    pcm = load_pcm(options.recording)
     talker = load_own_talker(options.checkpoint)
     heard = phones_of((hear or open_judge())(pcm))
     if not heard:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streamingtalker.audio import RATE, Resampler, load_audio
+from streamingtalker.config import RATE
 from streamingtalker.data.dataset import Clip, Corpus, CorpusError
 from streamingtalker.errors import UserError
 from streamingtalker.topology import Topology, avatar_path
@@ -107,9 +107,7 @@ class TestBed:
         return np.concatenate([self._sound(segment) for segment in target.segments])
 
     def _sound(self, segment: Segment) -> np.ndarray:
-        pcm, rate = load_audio(self.corpus.path / "wav" / f"{segment.clip.name}.wav")
-        resampler = Resampler(rate, RATE)
-        pcm = np.concatenate([resampler.feed(pcm), resampler.finish()])
+        pcm = self.corpus.pcm(segment.clip)
         length = segment.frames * RATE // self.corpus.fps
         return np.pad(pcm[:length], (0, max(length - len(pcm), 0)))
 

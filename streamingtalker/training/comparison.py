@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from streamingtalker import metrics
-from streamingtalker.audio.files import load_audio
 from streamingtalker.config import RATE
 from streamingtalker.data.dataset import Corpus, Example
 from streamingtalker.streamer import PIECE, FaceStreamer
@@ -96,7 +95,7 @@ def _sound(corpus: Corpus, seconds: int) -> np.ndarray:
     for index in range(10**4):
         if sum(map(len, pieces)) >= seconds * RATE:
             break
-        pieces.append(load_audio(corpus.path / "wav" / f"{clips[index % len(clips)].name}.wav")[0])
+        pieces.append(corpus.pcm(clips[index % len(clips)]))
     return np.concatenate(pieces)[: seconds * RATE].astype(np.float32)
 
 

@@ -14,13 +14,13 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from streamingtalker.audio.encoder import SpeechFeatures
-from streamingtalker.audio.files import load_audio
 from streamingtalker.audio.mel import WINDOW, mel_filterbank
 from streamingtalker.audio.posteriors import DEFAULT_GRID, PosteriorStream, Recogniser
 from streamingtalker.audio.student import HOP, Student, StudentDims, log_mel, power_spectrum
 from streamingtalker.config import RATE, AudioDims
 from streamingtalker.data.dataset import Clip, Corpus, Example
 from streamingtalker.data.phones import INVENTORY
+from streamingtalker.streaming import whole
 from streamingtalker.training.loop import Budget, LoopOptions, fit
 
 TEACHER = "hama"
@@ -72,7 +72,7 @@ def teacher_frames(columns: np.ndarray) -> np.ndarray:
 
 def load_lesson(corpus: Corpus, clip: Clip, dims: AudioDims) -> Lesson:
     """A clip of a corpus, whose features the teacher has made."""
-    pcm, _ = load_audio(corpus.path / "wav" / f"{clip.name}.wav")
+    pcm = corpus.pcm(clip)
     taught = teacher_frames(np.asarray(corpus.features(clip, dims, TEACHER)[:, dims.mel_bands :]))
     frames = min(len(taught), len(pcm) // HOP)
     phones = np.full(frames, -1, np.int8)
@@ -234,18 +234,14 @@ def agreement_by_voice(recogniser: Recogniser, lessons: list[Lesson], known: set
 
 def hear(recogniser: Recogniser, lesson: Lesson) -> np.ndarray:
     """Square roots of posteriors [n, classes] through the windows of a stream."""
-    stream = PosteriorStream(recogniser, lesson.taught.shape[1])
-    pcm = lesson.pcm.astype(np.float32) / 32767
-    return np.concatenate([stream.feed(pcm), stream.finish()])
+    return whole(PosteriorStream(recogniser, lesson.taught.shape[1]), lesson.pcm.astype(np.float32) / 32767)
 
 
 def heard_by(recogniser: Recogniser | None, examples: list[Example], corpus: Corpus, dims: AudioDims) -> list[Example]:
     """The examples as they sound where this is the phoneme recogniser."""
     heard = []
     for example in examples:
-        pcm, _ = load_audio(corpus.path / "wav" / f"{example.clip.name}.wav")
-        stream = SpeechFeatures(dims, corpus.fps, recogniser)
-        columns = np.concatenate([stream.feed(pcm), stream.finish()]).astype(np.float16)
+        columns = whole(SpeechFeatures(dims, corpus.fps, recogniser), corpus.pcm(example.clip)).astype(np.float16)
         heard.append(dataclasses.replace(example, features=columns[: len(example.features)]))
     return heard
 

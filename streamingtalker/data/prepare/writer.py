@@ -15,6 +15,7 @@ from streamingtalker.config import RATE
 from streamingtalker.data.prepare.datasets import DataSet, Wanted
 from streamingtalker.data.prepare.meshes import read_indices, read_mask
 from streamingtalker.data.prepare.sources import SequenceError, Source, SourceError, open_vertices, read_sound
+from streamingtalker.streaming import whole
 from streamingtalker.tensor_file import write_tensors
 
 LONGEST_DIFFERENCE = 0.5  # seconds between the ends of sound and motion before it is remarked on
@@ -146,8 +147,7 @@ def _finite(vertices: np.ndarray) -> None:
 
 
 def _write_sound(path: Path, sound: np.ndarray, rate: int) -> None:
-    resampler = Resampler(rate, RATE)
-    pcm = np.concatenate([resampler.feed(sound), resampler.finish()]).clip(-1, 1)
+    pcm = whole(Resampler(rate, RATE), sound).clip(-1, 1)
     _write_whole(path, lambda file: soundfile.write(file, pcm, RATE, format="WAV", subtype="PCM_16"))
 
 
