@@ -137,7 +137,7 @@ class OpenAiModel:
         except (LlmError, ReplyTooLongError):
             raise
         except Exception as error:  # the client's own, its HTTP library's, and whatever a broken answer makes it raise
-            raise self._explained(error, begun) from error
+            raise self._explained(error, begun) from None  # a service may repeat the key in its words
         if not finished:
             raise LlmBrokenOffError(f"The answer of the {self._label} broke off; check its log.")
 
