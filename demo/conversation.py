@@ -203,7 +203,14 @@ class Conversation:
         self._remember()
         self._number, self._exchange = number, None
         turn = self._turn = Turn(
-            number, self._voice, self._animator, self._thread, self._send, self.resting_mood, tentative=tentative
+            number,
+            self._voice,
+            self._animator,
+            self._thread,
+            self._send,
+            self.resting_mood,
+            tentative=tentative,
+            apology=Utterance(self._persona.phrases.broken_off, self.resting_mood),
         )
         self._task = asyncio.create_task(self._guarded(turn, run), name=f"turn {number}")
 

@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 
 from demo.animator import Animator, Frame
-from demo.messages import FaceFrame, Message, PcmChunk, ReplyText, TurnEnd
+from demo.messages import FaceFrame, Message, Notice, PcmChunk, ReplyText, TurnEnd
 from demo.moods import Utterance
 from demo.sentences import ends_in_mid_sentence
-from demo.voices import Voice, VoiceError
+from demo.voices import Voice, VoiceError, checked
 from streamingtalker.mood import Mood
 
 Send = Callable[[Message], Awaitable[None]]
@@ -27,6 +27,8 @@ CLOSING_SECONDS = 0.3  # silence in which the mouth comes to rest
 AUDIBLE = 0.004  # -48 dBFS: where a voice begins to be heard
 KEPT_LEAD_SECONDS = 0.01  # of the silence before a turn's first sound: whoever asked waits for it
 SECRET_SECONDS = 2.0  # of sound that are made before it is certain that they will be heard
+BEHIND_SECONDS = 1.0  # that the face may be behind the voice before it leaves something out
+AHEAD_SECONDS = 0.4  # that it is ahead again when it goes on
 SECONDS_A_CHARACTER = 0.06  # roughly, of a voice
 
 
@@ -79,11 +81,12 @@ class Turn:
         mood: Mood = Mood(),
         *,
         tentative: bool = False,
+        apology: Utterance | None = None,
     ) -> None:
         """``thread`` runs the animator; with one worker, so that a cancelled turn ends before the next begins.
 
         ``mood`` is that of sound without words. Of a ``tentative`` turn only the beginning is made until it is
-        committed.
+        committed. ``apology`` is said once in place of sentences that the voice cannot speak.
         """
         self.number = number
         self.watch = Stopwatch(asyncio.get_running_loop().time())
@@ -101,6 +104,10 @@ class Turn:
         self._sound: asyncio.Queue[tuple[Mood, np.ndarray] | None] = asyncio.Queue(SOUND_AHEAD_PIECES)
         self._face_begun = asyncio.Event()
         self._heard_from: float | None = None  # when the first sound was sent
+        self._apology = apology
+        self._told: set[str] = set()  # to the operator
+        self._seen_from = 0.0  # when the first frame was sent, or as if the sound had not paused since
+        self._resting = False  # the face, because it came too late
 
     async def speak(self, lines: AsyncIterator[Utterance]) -> None:
         """Say ``lines``, each in its mood, to the last frame."""
@@ -134,16 +141,35 @@ class Turn:
 
     async def _voice_all(self, lines: asyncio.Queue[Utterance | None]) -> None:
         while (line := await self._next_line(lines)) is not None:
-            await self._send(ReplyText(self.number, line.text, self._samples, str(line.mood)))
-            spoken = SpokenLine(line.text, self._samples)
-            self.spoken.append(spoken)
-            self._mood = line.mood
-            async for pcm in in_thread(self._voice.speak(line.text)):
+            if not await self._voice_line(line) and self._apology is not None:
+                apology, self._apology = self._apology, None
+                await self._voice_line(apology)
+        await self._rest(CLOSING_SECONDS - SENTENCE_PAUSE_SECONDS)
+
+    async def _voice_line(self, line: Utterance) -> bool:
+        """Say ``line``; whether all of it could be said."""
+        await self._send(ReplyText(self.number, line.text, self._samples, str(line.mood)))
+        spoken = SpokenLine(line.text, self._samples)
+        self.spoken.append(spoken)
+        self._mood = line.mood
+        said = True
+        try:
+            async for pcm in in_thread(checked(self._voice, line.text)):
                 await self._play(pcm if self._samples else self._without_lead(pcm))
                 await self._let_the_face_begin()
-            spoken.end = self._samples
-            await self._rest(CLAUSE_PAUSE_SECONDS if ends_in_mid_sentence(line.text) else SENTENCE_PAUSE_SECONDS)
-        await self._rest(CLOSING_SECONDS - SENTENCE_PAUSE_SECONDS)
+        except VoiceError as error:
+            said = False
+            await self._tell(str(error))
+        spoken.end = self._samples
+        await self._rest(CLAUSE_PAUSE_SECONDS if ends_in_mid_sentence(line.text) else SENTENCE_PAUSE_SECONDS)
+        return said
+
+    async def _tell(self, text: str) -> None:
+        """Tell the operator, once."""
+        if text not in self._told:
+            self._told.add(text)
+            await self.committed.wait()
+            await self._send(Notice("error", text))
 
     def _without_lead(self, pcm: np.ndarray) -> np.ndarray:
         loud = np.flatnonzero(np.abs(pcm) > AUDIBLE)
@@ -180,8 +206,6 @@ class Turn:
 
     async def _play(self, pcm: np.ndarray) -> None:
         """Send sound and pass it on to the face; waits where the face is far behind."""
-        if not np.isfinite(pcm).all():
-            raise VoiceError(f"The voice {self._voice.name} gave sound that is not finite; use another with --tts.")
         length = round(PIECE_SECONDS * self._voice.sample_rate)
         for start in range(0, len(pcm), length):
             piece = pcm[start : start + length]
@@ -190,6 +214,7 @@ class Turn:
             await self._send(PcmChunk(self.number, self._samples, to_int16(piece)))
             self.watch.mark("tts_first_audio")
             self._heard_from = self._heard_from or asyncio.get_running_loop().time()
+            self._seconds_seen()  # before there is more of it
             self._samples += len(piece)
             if not self._frames:
                 self._face_begun.clear()
@@ -198,16 +223,32 @@ class Turn:
     async def _animate(self) -> None:
         await self._in_animator(self._animator.begin, self._mood)
         while (heard := await self._sound.get()) is not None:
-            await self._show(await self._in_animator(self._animator.feed, *heard))
+            await self._show(await self._in_animator(self._feed(), *heard))
             if self._frames or self._sound.empty():  # it shows something, or needs more sound to do so
                 self._face_begun.set()
         await self._show(await self._in_animator(self._animator.finish))
+
+    def _feed(self) -> Callable[..., list[Frame]]:
+        """What is to be done with the next piece of sound: a face that is too far behind lets it pass."""
+        behind = self._seconds_seen() - self._frames / self._animator.fps
+        self._resting = behind > (-AHEAD_SECONDS if self._resting else BEHIND_SECONDS)
+        return self._animator.skip if self._resting else self._animator.feed
+
+    def _seconds_seen(self) -> float:
+        """How much of the turn a client that began at the first frame has played."""
+        now, sent = asyncio.get_running_loop().time(), self._samples / self._voice.sample_rate
+        if not self._frames or not self.committed.is_set():
+            self._seen_from = now
+        self._seen_from = max(self._seen_from, now - sent)  # nothing was there to be played
+        return now - self._seen_from
 
     async def _show(self, frames: list[Frame]) -> None:
         for frame in frames:
             await self._send(FaceFrame(self.number, frame.index, frame.offsets))
             self.watch.mark("first_frame")
             self._frames += 1
+        for trouble in self._animator.troubles():
+            await self._tell(trouble)
 
     async def _in_animator(self, call: Callable[..., T], *arguments: Mood | np.ndarray) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)

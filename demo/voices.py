@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 24_000  # Hz, of every voice
-GTTS_SECONDS = 5.0
+GTTS_SECONDS = 2.2  # a sentence: who waits for longer takes the silence for the end
+LONGEST_START = 1.5  # seconds that any text may take to say
+LONGEST_CHARACTER = 0.4  # and so many more for each character: slow syllables, written in one
 SILENCE = 0.002  # RMS below which nothing is heard
 KEPT_SILENCE_SECONDS = 0.08  # around the sound: the mouth opens before it and closes after it
 GOOGLE = "https://translate.google.com"
@@ -43,6 +45,39 @@ class Voice(Protocol):
     def speak(self, text: str) -> Iterator[np.ndarray]:
         """The sound of ``text``, float32 mono in [-1, 1], in pieces as they are ready. Blocks; raises VoiceError."""
         ...
+
+
+def checked(voice: Voice, text: str) -> Iterator[np.ndarray]:
+    """What ``voice`` says, as far as it is sound. Raises VoiceError for whatever else it does."""
+    sayable = round((LONGEST_START + LONGEST_CHARACTER * len(text)) * voice.sample_rate)
+    heard = False
+    pieces = voice.speak(text)
+    while True:
+        try:
+            pcm = next(pieces, None)
+        except VoiceError:
+            raise
+        except Exception as error:
+            log.error("%s failed", voice.name, exc_info=error)
+            raise _wrong(voice, f"failed ({type(error).__name__})") from error
+        if pcm is None:
+            break
+        if pcm.ndim != 1 or not np.issubdtype(pcm.dtype, np.floating):
+            raise _wrong(voice, "gave something else than sound")
+        if not np.isfinite(pcm).all():
+            raise _wrong(voice, "gave sound that is not finite")
+        heard = heard or bool((np.abs(pcm) > SILENCE).any())
+        if len(pcm) > sayable:
+            yield pcm[:sayable]
+            raise _wrong(voice, "speaks far longer than the text takes")
+        sayable -= len(pcm)
+        yield pcm
+    if not heard:
+        raise _wrong(voice, "said nothing")
+
+
+def _wrong(voice: Voice, what: str) -> VoiceError:
+    return VoiceError(f"The voice {voice.name} {what}; a sentence was skipped. Use another voice with --tts.")
 
 
 class HibariVoice:

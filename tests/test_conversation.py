@@ -677,13 +677,13 @@ class BrokenStreamer(TinyStreamer):
 @pytest.mark.parametrize(
     "engines, wrong",
     [
-        (make_engines(voice=BrokenVoice(RuntimeError("onnx"))), "fault of the program"),
+        (make_engines(voice=BrokenVoice(RuntimeError("onnx"))), "sine failed (RuntimeError)"),
         (make_engines(voice=BrokenVoice(sound=float("nan"))), "not finite"),
-        (make_engines(new_streamer=BrokenStreamer), "fault of the program"),
+        (make_engines(new_streamer=BrokenStreamer), "face model failed (out of memory)"),
     ],
     ids=["voice raises", "voice gives nan", "face raises"],
 )
-def test_a_fault_ends_the_turn_and_is_told(engines, wrong):
+def test_a_fault_is_told_and_ends_neither_turn_nor_conversation(engines, wrong):
     async def main() -> None:
         async with talking(engines) as talk:
             await talk.conversation.handle(UserText(1, "Hm?"))
