@@ -13,9 +13,7 @@ from streamingtalker.config import TalkerDims
 from streamingtalker.released import ReleasedDims, ReleasedTalker
 from streamingtalker.talker import Talker
 from streamingtalker.tensor_file import CheckpointError, read_tensors, talker_file, write_tensors
-from streamingtalker.topology import Topology
-
-TOPOLOGY = ("template", "faces", "lip_pairs", "lips", "upper_face")  # tensors of a face, under topology/
+from streamingtalker.topology import TOPOLOGY, Topology
 
 
 def save_talker(path: str | Path, talker: Talker | ReleasedTalker, card: dict[str, Any] | None = None) -> None:

@@ -14,6 +14,7 @@ from streamingtalker.tensor_file import CheckpointError, read_tensors, talker_fi
 
 AVATARS = Path(__file__).resolve().parent.parent / "assets" / "avatars"
 DEFAULT_AVATAR = AVATARS / "maya.safetensors"
+TOPOLOGY = ("template", "faces", "lip_pairs", "lips", "upper_face")  # tensors of a face in a file, under topology/
 
 
 class AvatarError(UserError):
@@ -50,6 +51,12 @@ class Topology:
     lips: np.ndarray  # int32 [L] lip vertices, the region of the lip vertex error
     upper_face: np.ndarray  # int32 [U] forehead, brows and lids, the region of the face dynamics distance
 
+    @classmethod
+    def unknown(cls, vertices: int) -> "Topology":
+        """A face of which only the number of vertices is known."""
+        nothing, rest = np.zeros(0, np.int32), np.zeros((vertices, 3), np.float32)
+        return cls("unnamed", rest, np.zeros((0, 3), np.int32), np.zeros((5, 2), np.int32), nothing, nothing)
+
     @property
     def vertex_count(self) -> int:
         """V."""
@@ -68,9 +75,7 @@ class Rig:
     topology: Topology
     shape_names: tuple[str, ...]  # ARKit's names: jawOpen, mouthClose, …
     shapes: np.ndarray  # float32 [S, V, 3] metres
-    eyes: tuple[
-        np.ndarray, np.ndarray
-    ]  # int32 vertex indices of the left and the right eyeball (the avatar's own left)
+    eyes: tuple[np.ndarray, np.ndarray]  # int32 vertices of the left (the avatar's own) and of the right eyeball
     pivots: np.ndarray  # float32 [2, 3] centres of rotation of the left and the right eyeball
 
     def offsets(self, weights: np.ndarray) -> np.ndarray:
@@ -117,5 +122,5 @@ def _complete(path: str | Path) -> Iterator[None]:
 def _topology(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Topology:
     return Topology(
         name=metadata["name"],
-        **{key: tensors[f"topology/{key}"] for key in ("template", "faces", "lip_pairs", "lips", "upper_face")},
+        **{name: tensors[f"topology/{name}"] for name in TOPOLOGY},
     )

@@ -8,10 +8,11 @@ import soundfile
 import torch
 
 from streamingtalker import evaluate, generate
-from streamingtalker.checkpoint import TOPOLOGY, load_talker
+from streamingtalker.checkpoint import load_talker
 from streamingtalker.data.prepare.__main__ import main as prepare
 from streamingtalker.evaluation.sequences import TestBed
 from streamingtalker.tensor_file import read_tensors, write_tensors
+from streamingtalker.topology import TOPOLOGY
 from streamingtalker.train import main
 from streamingtalker.training.journal import last_file
 from streamingtalker.training.published import PRESETS, Halving, StageOne, StageTwo, choose_learning

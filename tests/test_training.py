@@ -11,13 +11,13 @@ import torch
 
 from streamingtalker import metrics
 from streamingtalker.audio.posteriors import RecogniserError
-from streamingtalker.checkpoint import TOPOLOGY, load_talker
+from streamingtalker.checkpoint import load_talker
 from streamingtalker.config import AudioDims
 from streamingtalker.data.dataset import Batch, Corpus, CorpusError, batches, collate, extract_features, load_example
 from streamingtalker.data.phones import INVENTORY
 from streamingtalker.losses import MotionLoss, latent_loss, masked_mean, phone_loss
 from streamingtalker.tensor_file import write_tensors
-from streamingtalker.topology import Rig
+from streamingtalker.topology import TOPOLOGY, Rig
 from streamingtalker.train import main
 from streamingtalker.training.beginning import sample_offsets
 from streamingtalker.training.codebook import CodeKeeper, cluster

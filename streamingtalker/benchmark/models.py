@@ -77,7 +77,7 @@ def random_talker(preset: str, device: str = "cpu") -> ReleasedTalker:
     dims = replace(dims, motion=replace(dims.motion, vertices=VERTICES[preset]))
     torch.manual_seed(0)
     try:
-        talker = ReleasedTalker(dims, _nobody(VERTICES[preset])).to(device).eval()
+        talker = ReleasedTalker(dims, Topology.unknown(VERTICES[preset])).to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"Device {device!r} cannot be used here; choose 'cpu' ({str(error)[:80]}).") from error
     with torch.no_grad():
@@ -107,9 +107,3 @@ def _open(arguments: argparse.Namespace) -> tuple[str, FaceModel]:
     elif running != Running():
         raise UserError("--precision and --compile are for the published network; leave them out.")
     return name, model
-
-
-def _nobody(vertices: int) -> Topology:
-    nothing = np.zeros(0, np.int32)
-    shape = np.zeros((vertices, 3), np.float32)
-    return Topology("unnamed", shape, np.zeros((0, 3), np.int32), np.zeros((5, 2), np.int32), nothing, nothing)

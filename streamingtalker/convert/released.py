@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +34,7 @@ def from_released(
 
 def fill(state: dict[str, Tensor], dims: ReleasedDims, topology: Topology | None = None) -> ReleasedTalker:
     """The talker of these dimensions with published weights. Raises ConvertError as ``from_released``."""
-    face = topology or _faceless(dims.motion.vertices)
+    face = topology or Topology.unknown(dims.motion.vertices)
     own = translate(state, dims)
     try:
         with torch.device("meta"):  # takes no memory, whatever the file claims
@@ -113,15 +112,3 @@ def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
 
 def _told(shape: torch.Size | None) -> str:
     return " × ".join(map(str, shape)) or "a number" if shape is not None else "nothing"
-
-
-def _faceless(vertices: int) -> Topology:
-    nothing = np.zeros(0, np.int32)
-    return Topology(
-        name="unnamed",
-        template=np.zeros((vertices, 3), np.float32),
-        faces=np.zeros((0, 3), np.int32),
-        lip_pairs=np.zeros((5, 2), np.int32),
-        lips=nothing,
-        upper_face=nothing,
-    )
