@@ -28,7 +28,7 @@ from streamingtalker.training.baseline import load_regression, save_regression
 from streamingtalker.training.beginning import new_talker
 from streamingtalker.training.comparison import Row, first_frames, markdown, score
 from streamingtalker.training.full_sequence import FullSequence, train_full_sequence
-from streamingtalker.training.judge import Predict, regression_predicts, talker_predicts
+from streamingtalker.training.judge import Predict, inputs, regression_predicts, talker_predicts
 from streamingtalker.training.loop import Budget, LoopOptions, progress_bar
 from streamingtalker.training.stages import Recipe, Regression, train_regression, train_talker, train_vqvae
 from streamingtalker.training.variants import BASELINES, FULL_SEQUENCE, VARIANTS
@@ -86,7 +86,7 @@ class Ablation:
             return regression_predicts(heard, ours)
         if name == FULL_SEQUENCE:
             network = self._full_sequence(ours, seed, heard)
-            return lambda example: network.draw(*network_inputs(example, ours), seed)
+            return lambda example: network.draw(*inputs(example, ours), seed)
         return talker_predicts(self._talker(name, seed, heard), seed)
 
     def _talker(self, name: str, seed: int, heard: Regression) -> Talker:
@@ -175,12 +175,6 @@ class Ablation:
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / "results.json").write_text(json.dumps(document, indent=1) + "\n")
         (self.out / "table.md").write_text(markdown(self.rows, latencies or {}) + "\n")
-
-
-def network_inputs(example: Example, talker: Talker) -> tuple[torch.Tensor, torch.Tensor]:
-    """An example's features [1, …] and style [1, T, S]."""
-    features = torch.from_numpy(example.features).float()[None]
-    return features, talker.style(talker.identity(example.clip.style), example.moods[None])
 
 
 def read_rows(path: Path) -> list[Row]:

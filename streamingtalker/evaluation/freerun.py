@@ -10,6 +10,7 @@ from torch import Tensor
 
 from streamingtalker.data.dataset import Example
 from streamingtalker.talker import Talker
+from streamingtalker.training.judge import inputs
 
 ROWS = 64  # takes at once
 
@@ -37,9 +38,10 @@ def free_run(talker: Talker, takes: Sequence[Take], done: Callable[[int], None] 
 
 def _side_by_side(talker: Talker, takes: Sequence[Take]) -> list[Tensor]:
     """As ``free_run``, for takes that are padded to the longest."""
-    audio = _padded([talker.audio(_features(take.example, talker))[0] for take in takes])
+    given = [inputs(take.example, talker) for take in takes]
+    audio = _padded([talker.audio(features)[0] for features, _ in given])
     frames = audio.shape[1]
-    style = _padded([_style(take.example, talker) for take in takes], frames)
+    style = _padded([style[0] for _, style in given], frames)
     noises = {seed: noise(talker, seed, frames) for seed in {take.seed for take in takes}}
     latents = _latents(talker, audio, style, torch.stack([noises[take.seed] for take in takes]))
     motions = talker.vqvae.decode_coefficients(latents).cpu()
@@ -57,16 +59,6 @@ def noise(talker: Talker, seed: int, frames: int) -> Tensor:
     """What a stream with ``seed`` draws its frames from, [frames, H·C]."""
     state = talker.state(0, seed)
     return torch.cat([state.draw() for _ in range(frames)])
-
-
-def _style(example: Example, talker: Talker) -> Tensor:
-    """The style condition [T, S] of a sentence."""
-    identity = talker.identity(example.clip.style)
-    return talker.style(identity, example.moods[None].to(talker.start))[0]
-
-
-def _features(example: Example, talker: Talker) -> Tensor:
-    return torch.from_numpy(example.features).float()[None].to(talker.start)
 
 
 def _padded(parts: Sequence[Tensor], frames: int = 0) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from streamingtalker.config import RATE
+from streamingtalker.config import frame_count
 from streamingtalker.data import augment
 from streamingtalker.data.dataset import Clip, Corpus, CorpusError, Example, extract_features, load_example
 from streamingtalker.data.phones import SILENCE
@@ -152,7 +152,7 @@ def speechless(talker: Talker, kind: str) -> list[Example]:
 def _sound(talker: Talker, kind: str, take: int) -> Example:
     rng = np.random.default_rng((7, SOUNDS.index(kind), take))
     pcm = augment.speechless(kind, SOUND_SECONDS, rng)
-    frames = -(-len(pcm) * talker.dims.fps // RATE)
+    frames = frame_count(len(pcm), talker.dims.fps)
     return Example(
         clip=Clip(f"{kind}{take}", SPEECHLESS_VOICE, take % talker.dims.styles, "test", SOUND_SECONDS),
         coefficients=torch.zeros(frames, talker.dims.motion.coefficients),

@@ -39,9 +39,7 @@ class Layer(nn.Module):
 
     def forward(self, tokens: Tensor, audio: Tensor, mask: Tensor | None) -> Tensor:
         """Tokens [B, T, W], audio frames [B, T, A], mask [B, T] → tokens."""
-        tokens = tokens + self.audio(audio)
-        tokens = tokens + self.block.attention(self.block.attention_norm(tokens), mask)
-        return tokens + self.block.feedforward(self.block.feedforward_norm(tokens))
+        return self.block(tokens + self.audio(audio), mask)
 
 
 class FullSequence(nn.Module):

@@ -12,11 +12,10 @@ from streamingtalker import metrics
 from streamingtalker.config import Sampling
 from streamingtalker.data.dataset import Example
 from streamingtalker.data.phones import BILABIALS, SILENCE, VOWELS
+from streamingtalker.evaluation.mouth import CLOSED
 from streamingtalker.talker import Talker
 from streamingtalker.training.stages import Regression
 from streamingtalker.vqvae import MotionBasis
-
-CLOSED = 0.0015  # metres: the lips count as shut when their five pairs are nearer on average
 
 Predict = Callable[[Example], Tensor]  # → coefficients [T, K]
 
@@ -57,7 +56,7 @@ def talker_predicts(talker: Talker, seed: int = 0, sampling: Sampling | None = N
 
     @torch.inference_mode()
     def predict(example: Example) -> Tensor:
-        audio = talker.audio(_features(example, talker))[0]
+        audio = talker.audio(inputs(example, talker)[0])[0]
         state = talker.state(example.clip.style, seed, sampling)
         latents = talker.next_latents(audio, state, example.moods.to(audio))
         return talker.vqvae.decode_coefficients(latents[None])[0].cpu()
@@ -70,8 +69,7 @@ def regression_predicts(regression: Regression, talker: Talker) -> Predict:
 
     @torch.inference_mode()
     def predict(example: Example) -> Tensor:
-        style = talker.style(talker.identity(example.clip.style), example.moods[None].to(talker.start))
-        return regression(_features(example, talker), style)[0][0].cpu()
+        return regression(*inputs(example, talker))[0][0].cpu()
 
     return predict
 
@@ -87,8 +85,10 @@ def reconstruction(talker: Talker) -> Predict:
     return predict
 
 
-def _features(example: Example, talker: Talker) -> Tensor:
-    return torch.from_numpy(example.features).float()[None].to(talker.start)
+def inputs(example: Example, talker: Talker) -> tuple[Tensor, Tensor]:
+    """What a network of the ``talker``'s kind is given of an example: features [1, …] and style condition [1, T, S]."""
+    features = torch.from_numpy(example.features).float()[None].to(talker.start)
+    return features, talker.style(talker.identity(example.clip.style), example.moods[None].to(talker.start))
 
 
 def without_posteriors(examples: list[Example], bands: int) -> list[Example]:
