@@ -5,7 +5,7 @@ single layer without activation, whose whole DDIM loop is one affine map, and a 
 """
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -104,7 +104,7 @@ class TimeEmbedding(nn.Module):
         return self.layers(torch.cat([angles.cos(), angles.sin()], dim=-1))
 
 
-class DiffusionHead(nn.Module):
+class DiffusionHead(nn.Module, ABC):
     """The interface of both heads. D = H·C numbers a latent, W the width of a condition."""
 
     def __init__(self, dims: HeadDims) -> None:

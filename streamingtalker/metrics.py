@@ -36,11 +36,7 @@ def face_dynamics_distance(predicted: np.ndarray, true: np.ndarray, upper_face: 
     """FDD, signed: mean over upper-face vertices of the standard deviation over time of the squared offset, truth
     minus prediction, in m². predicted, true: offsets [T, V, 3].
     """
-
-    def dynamics(offsets: np.ndarray) -> np.ndarray:
-        return np.square(offsets[:, upper_face]).sum(2).std(0)
-
-    return float((dynamics(true) - dynamics(predicted)).mean())
+    return float((dynamics(true[:, upper_face]) - dynamics(predicted[:, upper_face])).mean())
 
 
 def mouth_opening(vertices: np.ndarray, lip_pairs: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ class MotionBasis(nn.Module):
 
     ``analysis`` and ``synthesis`` come from a principal component analysis of weighted vertices. Up to one common
     factor, a squared distance of coefficients is the weighted squared distance of vertices. Where brows and lids have
-    a basis of their own (the last coefficients), it moves their vertices and no others.
+    a basis of their own (the last coefficients), it moves their vertices and no others, and has a factor of its own.
     """
 
     mean: Tensor
@@ -48,7 +48,7 @@ class MotionBasis(nn.Module):
 
     @torch.no_grad()
     def fit(self, offsets: np.ndarray, weights: np.ndarray, upper: np.ndarray | None = None) -> "MotionBasis":
-        """Set the basis from sample ``offsets`` [N, V, 3] in metres and importance ``weights`` [V] of the vertices.
+        """Set the basis from sample ``offsets`` [N, V, 3] in metres and importance ``weights`` [V] > 0 of the vertices.
 
         ``upper`` bool [V]: the vertices of brows and lids, which get the last ``upper_basis`` coefficients.
         """

@@ -20,7 +20,7 @@ from streamingtalker.streaming import SlidingBuffer, Stream
 
 STRIDE = 320  # samples from feature to feature
 FIELD = 400  # samples a feature's convolutions span
-RATE = 50  # features a second
+FEATURE_RATE = 50  # features a second
 
 
 @dataclass(frozen=True)
@@ -197,12 +197,12 @@ class SlidingWindow:
         """Interpolate the frames whose feature before is ``ready``."""
         given = [self._encoder.nothing()]
         while True:
-            before, part = divmod(RATE * self._frames, self._encoder.fps)
+            before, part = divmod(FEATURE_RATE * self._frames, self._encoder.fps)
             if not ready(before):
                 break
             given.append(self._between(before, part / self._encoder.fps)[None])
             self._frames += 1
-        self._forget(RATE * self._frames // self._encoder.fps)
+        self._forget(FEATURE_RATE * self._frames // self._encoder.fps)
         return torch.cat(given)
 
     def _between(self, before: int, part: float) -> Tensor:

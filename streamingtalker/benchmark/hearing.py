@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamingtalker.audio.hubert import RATE as FEATURES
-from streamingtalker.audio.hubert import Hearing, HubertEncoder
+from streamingtalker.audio.hubert import FEATURE_RATE, Hearing, HubertEncoder
 from streamingtalker.benchmark.models import Subject, model_arguments
 from streamingtalker.benchmark.timing import cut
 from streamingtalker.errors import UserError
@@ -79,8 +78,8 @@ def _row(encoder: HubertEncoder, pcm: np.ndarray, hearing: Hearing, aligned: Ten
     heard = _streamed(encoder, pcm)
     spent = time.perf_counter() - began
     return {
-        "past": hearing.past / FEATURES,
-        "future": hearing.future / FEATURES,
+        "past": hearing.past / FEATURE_RATE,
+        "future": hearing.future / FEATURE_RATE,
         "difference": difference(heard, aligned),
         "difference_exact": difference(heard, exact),
         "ms_per_frame": 1000 * spent / len(heard),
@@ -100,7 +99,7 @@ def _whole(encoder: HubertEncoder, pcm: np.ndarray) -> tuple[Tensor, Tensor]:
     normalised = torch.from_numpy(encoder.features(pcm))[None].to(encoder.nothing())
     aligned = encoder.runner()(normalised)[0]
     features = encoder.runner().encode(normalised)[0]
-    places = torch.arange(len(aligned), device=aligned.device) * FEATURES / encoder.fps
+    places = torch.arange(len(aligned), device=aligned.device) * FEATURE_RATE / encoder.fps
     places = places.clamp(max=len(features) - 1)
     low = places.floor().long()
     high = (low + 1).clamp(max=len(features) - 1)

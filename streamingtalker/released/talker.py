@@ -34,9 +34,9 @@ class ReleasedTalker(nn.Module):
     * ``sample_live`` and ``decode_live``: the published live path. Its cost grows with time.
     * ``state``, ``next_latents``, ``next_offsets`` and ``last_offsets``, which ``FaceStreamer`` drives: the live path
       at constant cost. The first h latents are those of ``sample_live``; later the predictor's layers look back on h
-      tokens each instead of all. Frames are decoded in blocks (``dims.blocks``), not one by one: those of a block that
-      ends with latent e are the newest of ``vqvae.decode`` over the ``window`` latents before e. With a ``block`` of 0
-      seconds each frame is a block, and the first ``window`` − 1 frames are those of ``decode_live``.
+      tokens each instead of all. Frames are decoded in blocks (``dims.block_at``), not one by one: those of a block are
+      the newest of ``vqvae.decode`` over the ``window`` latents that end with it. With a ``block`` of 0 seconds each
+      frame is a block, and the first ``window`` − 1 frames are those of ``decode_live``.
 
     All of it is exact but for rounding (1e-5 of the largest number) as long as it runs in float32.
     """

@@ -205,14 +205,15 @@ def _conditions(talker: Talker, batch: Batch, audio: Tensor, recipe: Recipe, spe
     history = batch.latents + noise * torch.randn_like(batch.latents)
     own = torch.rand(rows, device=audio.device) < OWN_ROWS
     if own.any() and torch.rand(()) < recipe.own_history * spent:
-        history[own] = free_run(talker, audio[own].detach(), batch.style[own], batch.latents[own])
+        history[own] = own_past(talker, audio[own].detach(), batch.style[own], batch.latents[own])
     keep = (torch.rand(rows, 1, device=audio.device) >= recipe.history_dropout).expand(rows, frames)
     return talker.conditions(history, audio, batch.style, keep)
 
 
 @torch.no_grad()
-def free_run(talker: Talker, audio: Tensor, style: Tensor, true: Tensor) -> Tensor:
-    """The latents [B, T, H·C] that the network draws for itself, frame after frame, as it will when it is used.
+def own_past(talker: Talker, audio: Tensor, style: Tensor, true: Tensor) -> Tensor:
+    """The latents [B, T, H·C] that the network draws for itself, frame after frame, as it will when it is used;
+    but each frame's noise is new, where a stream's is correlated with that of the frame before.
 
     audio [B, T, A], style [B, T, S]. Brows and lids are those of ``true`` [B, T, H·C]: the voice does not decide them,
     so that no truth follows from others.
