@@ -78,7 +78,7 @@ class RoomMicrophone:
         return scipy.signal.fftconvolve(played, self._response, "valid").astype(np.float32)
 
     def _noise_at(self, block: AudioBlock) -> np.ndarray:
-        return np.take(self._noise, np.arange(block.position, block.end), mode="wrap")
+        return self._noise[np.arange(block.position, block.end) % len(self._noise)]
 
 
 def level_db(pcm: np.ndarray) -> float:

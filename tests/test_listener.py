@@ -243,11 +243,13 @@ def test_a_cough_a_laugh_a_hum_or_clapping_is_nothing(tmp_path, kind, seed):
     assert all(isinstance(event, RecordingEnded) for event in stage.events)
 
 
-def test_what_began_over_the_avatars_voice_is_ordinary_once_it_has_ended():
+def test_what_began_over_the_avatars_voice_is_ordinary_once_it_has_ended(tmp_path):
+    """A hum at its end, which interrupted nothing, may be an answer."""
     stage = Stage(Scribe(lambda samples: "Yes."))
     stage.listener.set_mode(Hearing.GUARDED)
-    stage.microphone.play(WHO)
-    stage.clock.at(0.95, lambda: stage.listener.set_mode(Hearing.OPEN))
+    sound = NO_INTERRUPTIONS["mm-hm"](np.random.default_rng(0))
+    stage.microphone.play(write(tmp_path / "hum.wav", np.concatenate([np.zeros(RATE), at_level(sound, -25)])))
+    stage.clock.at(0.4 + 1.0 + 0.4, lambda: stage.listener.set_mode(Hearing.OPEN))
     stage.run(5.0)
     (speaking,), (final,) = stage.of(UserSpeaking), stage.of(FinalText)
     assert not speaking.interrupts and final.text == "Yes."
