@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 EMBEDDED_MODEL = "smollm2-135m"
 CONTEXT_TOKENS = 2048
 
+_LOADING_SECONDS = 20.0  # a service on this machine may load its model when it is first asked
 _ANY_QUESTION: ChatMessage = {"role": "user", "content": "Hello."}
 
 
@@ -69,8 +70,8 @@ class LanguageModel(Protocol):
 class Sampling:
     """How answers are drawn and how long they are waited for."""
 
-    first_token_seconds: float = 8.0
-    next_token_seconds: float = 8.0
+    first_token_seconds: float = 3.5  # within four seconds the avatar says something
+    next_token_seconds: float = 3.5
     request: tuple[tuple[str, Any], ...] = ()  # fields of the request; services differ in what they take, so none
 
 
@@ -88,8 +89,12 @@ class OpenAiModel:
 
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[str]:
         """The answer in pieces; see LanguageModel."""
+        async with contextlib.aclosing(self._in_time(messages, self._sampling.first_token_seconds)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _in_time(self, messages: Sequence[ChatMessage], patience: float) -> AsyncGenerator[str]:
         pieces = self._pieces(messages, {})
-        patience = self._sampling.first_token_seconds
         begun = False
         async with contextlib.aclosing(pieces):
             while True:
@@ -106,7 +111,8 @@ class OpenAiModel:
     async def warm_up(self, messages: Sequence[ChatMessage]) -> None:
         """Ask for the first word of an answer: shows whether the service works, makes a local one load its model."""
         with contextlib.suppress(ReplyTooLongError):
-            async with contextlib.aclosing(self.stream([*messages, _ANY_QUESTION])) as pieces:
+            asked = self._in_time([*messages, _ANY_QUESTION], _LOADING_SECONDS)
+            async with contextlib.aclosing(asked) as pieces:
                 await anext(pieces, None)
 
     async def foresee(self, messages: Sequence[ChatMessage]) -> None:
@@ -276,4 +282,4 @@ def _embedded(model: Path, settings: Settings) -> EmbeddedModel:
 def small_model_sampling(seed: int) -> Sampling:
     """Short, sober answers. Small models repeat themselves; the dry penalty falls on repeated runs of tokens."""
     against_loops = (("dry_multiplier", 0.8), ("dry_allowed_length", 3), ("dry_penalty_last_n", 80))
-    return Sampling(request=(("temperature", 0.2), ("max_tokens", 80), ("seed", seed), *against_loops))
+    return Sampling(8.0, 8.0, request=(("temperature", 0.2), ("max_tokens", 80), ("seed", seed), *against_loops))
