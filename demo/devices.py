@@ -73,6 +73,11 @@ class PortAudioStreams:
             yield
             self._open.add(interrupt)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is open."""
+        return not self._open
+
     def closed(self, interrupt: Callable[[], None]) -> None:
         """That stream is no longer open."""
         with self._lock:

@@ -26,9 +26,11 @@ log = logging.getLogger(__name__)
 STALLED_SECONDS = 0.4  # without a callback: no device hands over so rarely
 _LOOK_SECONDS = 0.05  # between looks at the callback's age
 _STEADY_SECONDS = 0.3  # of callbacks before a device is believed: a sound server may begin with a gap
-_STARTING_SECONDS = 3.0  # that a device may take to begin before anything is said
-_FIRST_TRY, _SLOWEST_TRY = 0.25, 1.5  # seconds between attempts to open, growing
-_RESCAN_EVERY = 3  # failed attempts, after which the sound system is asked for its devices anew
+_HICCUP_SECONDS = 1.0  # of silence that are not worth a word
+_STARTING_SECONDS = 2.0  # that a device may take to begin
+_FIRST_TRY, _SLOWEST_TRY = 0.25, 0.75  # seconds between attempts to open, growing
+_RESCAN_EVERY = 40  # failed attempts: looking for new devices interrupts the one that still works
+_FIRST_RESCAN = 3  # and the first time after so many
 _GOODBYE_SECONDS = 2.0  # a frozen sound server closes nothing: it is left to itself
 
 MakeSpeaker = Callable[[int | None], Speaker]  # (rate in Hz, None: the device's own); raises DeviceError
@@ -60,7 +62,7 @@ class _Attempts:
         """It did not open."""
         self._failed += 1
         self._due = now + min(_FIRST_TRY * 2**self._failed, _SLOWEST_TRY)
-        if self._failed % _RESCAN_EVERY == 0 and self._streams is not None:
+        if self._streams is not None and (self._streams.idle or self._failed % _RESCAN_EVERY == _FIRST_RESCAN):
             self._streams.rescan()
 
 
@@ -82,9 +84,8 @@ class LastingSpeaker:
         self.on_lost: Callable[[DeviceError], None] = lambda error: None  # never called: it is not lost
         self.on_notice: Tell = _log
         self._attempts = _Attempts(streams)
-        self._lock = threading.Lock()  # over the five below; held by whoever asks for samples
+        self._lock = threading.Lock()  # over the four below; held by whoever asks for samples
         self._standing_in = False
-        self._begun = False  # the device has been steady for the first time
         self._called = self._steady_since = -np.inf  # last callback of the device; since when they have come steadily
         self._gone: DeviceError | None = None
         self._stand_in: Speaker | None = None
@@ -121,7 +122,7 @@ class LastingSpeaker:
         elif not standing_in and self._stand_in is not None:
             self._stand_in.close()
             self._stand_in = None
-        self._tell(standing_in, gone, now)
+        self._tell(standing_in, now)
         if gone is not None and self._attempts.are_due(now):
             self._try_again()
 
@@ -129,12 +130,12 @@ class LastingSpeaker:
         while not self._over.wait(_LOOK_SECONDS):
             self.look()
 
-    def _tell(self, standing_in: bool, gone: DeviceError | None, now: float) -> None:
-        starting = not self._begun and now - self._opened < _STARTING_SECONDS
-        if standing_in == self._told or (standing_in and gone is None and starting):
+    def _tell(self, standing_in: bool, now: float) -> None:
+        silent = standing_in and now - max(self._called, self._opened + _STARTING_SECONDS) > _HICCUP_SECONDS
+        if silent == self._told or (standing_in and not silent):
             return
-        self._told = standing_in
-        if standing_in:
+        self._told = silent
+        if silent:
             self.on_notice(Notice("warning", "The loudspeaker is silent; it is awaited."))
         else:
             self.on_notice(Notice("info", "The loudspeaker is back."))
@@ -171,7 +172,7 @@ class LastingSpeaker:
             self._called = now
             current = device is self._device
             if current and now - self._steady_since >= _STEADY_SECONDS:
-                self._standing_in, self._begun = False, True
+                self._standing_in = False
             if current and not self._standing_in:
                 self._fill(out, dac_time)
             else:
@@ -213,7 +214,8 @@ class LastingMicrophone:
 
     def blocks(self) -> Iterator[AudioBlock]:
         """Blocks in real time until ``close``: those of the device, silent ones while there are none."""
-        heard_until = self._monotonic()
+        heard_until = heard_at = self._monotonic()
+        told = False  # that nothing is heard
         away = False  # the device delivers nothing
         gone = False  # and will not: it must be opened anew
         while not self._closing.is_set():
@@ -223,15 +225,17 @@ class LastingMicrophone:
                 gone = True
                 self._attempts.begin(now)
             if block is not None:
-                if away:
+                if told:
                     self._tell(Notice("info", "The microphone is back."))
-                away, heard_until = False, block.time
+                told = away = False
+                heard_at, heard_until = now, block.time
                 yield self._placed(block)
                 continue
             if self._closing.is_set():
                 return
-            if not away:
-                away = True
+            away = True
+            if not told and now - heard_at > _HICCUP_SECONDS:
+                told = True
                 self._tell(Notice("warning", "The microphone delivers nothing; it is awaited."))
             for silence in self._silence(heard_until, now):
                 heard_until = silence.time

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from demo.devices import DeviceError, PortAudioStreams, find_device
-from demo.lasting import STALLED_SECONDS, LastingMicrophone, LastingSpeaker
+from demo.lasting import LastingMicrophone, LastingSpeaker
 from demo.microphone import BLOCK, RATE, AudioBlock
 from demo.playback import Playback
 from tests.test_devices import FakePortAudio
@@ -79,7 +79,7 @@ class World:
 @pytest.fixture
 def world():
     world = World()
-    world.pass_time(1)
+    world.pass_time(4)
     return world
 
 
@@ -95,9 +95,10 @@ def test_a_frozen_device_is_noticed_and_the_turn_goes_on(world):
     before = world.playback.clock.now().seconds
     world.frozen = True
     world.pass_time(0.5)
-    assert world.notices == ["The loudspeaker is silent; it is awaited."]
+    assert len(world.stand_ins) == 1 and world.notices == [], "a hiccup is not worth a word"
     stood = world.playback.clock.now().seconds
     world.pass_time(2)
+    assert world.notices == ["The loudspeaker is silent; it is awaited."]
     assert world.playback.clock.now().seconds - stood == pytest.approx(2, abs=0.05)
     assert stood - before < 0.2
     assert len(world.devices) == 1, "a frozen one is not opened anew: it will thaw"
@@ -140,8 +141,9 @@ def test_an_unplugged_device_is_opened_again_when_it_returns(world):
     world.unplugged = True
     world.devices[-1].on_lost(DeviceError("gone"))
     world.pass_time(0.1)
-    assert world.notices == ["The loudspeaker is silent; it is awaited."]
+    assert len(world.stand_ins) == 1
     world.pass_time(20)
+    assert world.notices == ["The loudspeaker is silent; it is awaited."]
     assert len(world.devices) == 1 and world.playback.clock.now().seconds > 20
     world.unplugged = False
     world.pass_time(2.0)
@@ -204,7 +206,7 @@ def block(value, time=0.0):
 
 
 def test_a_lost_microphone_hears_silence_until_it_is_back():
-    ears, told, missing = [], [], [True] * 2
+    ears, told, missing = [], [], [True] * 3
 
     def make():
         if ears and missing:
@@ -232,13 +234,14 @@ def test_a_lost_microphone_hears_silence_until_it_is_back():
     assert (np.diff([one.time for one in heard]) > 0).all()
 
 
-def test_a_microphone_that_stands_still_is_noticed_in_half_a_second():
+def test_a_microphone_that_stands_still_is_silent():
     ear, told = Ear(), []
     microphone = LastingMicrophone(lambda: ear, lambda notice: told.append(notice.text))
     microphone.open()
     blocks = microphone.blocks()
     assert not next(blocks).pcm.any()
-    assert told and STALLED_SECONDS <= 0.5
+    while not told:
+        assert not next(blocks).pcm.any()
     microphone.close()
     assert not any(one.pcm.any() for one in blocks)
 
@@ -261,7 +264,9 @@ def test_looking_for_new_devices_interrupts_every_stream_that_is_open():
     streams.closed(second)
     with pytest.raises(DeviceError), streams.opening(second):
         raise DeviceError("did not open")
+    assert not streams.idle
     streams.rescan()
+    assert streams.idle
     assert calls == ["first", "terminate", "initialise"]
     streams.closed(first)
 

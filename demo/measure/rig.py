@@ -24,13 +24,16 @@ MONITOR_RATE = 48000  # Hz
 SPEAKER = (  # the arguments of pactl that plug it in
     "load-module module-null-sink sink_name=speaker rate=48000 channels=2 sink_properties=device.description=Speaker"
 )
+MICROPHONE = (
+    "load-module module-null-sink sink_name=hall rate=48000 channels=1 sink_properties=device.description=Hall",
+    "load-module module-remap-source source_name=microphone master=hall.monitor",
+    "set-default-source microphone",
+)
 _SCRIPT = f"""
 load-module module-native-protocol-unix socket={{socket}}
 {SPEAKER}
-load-module module-null-sink sink_name=hall rate=48000 channels=1 sink_properties=device.description=Hall
-load-module module-remap-source source_name=microphone master=hall.monitor
+{chr(10).join(MICROPHONE)}
 set-default-sink speaker
-set-default-source microphone
 """
 _READY_SECONDS = 20.0
 _GOODBYE_SECONDS = 10.0

@@ -61,19 +61,19 @@ def run_module(name: str, *arguments: str, env: dict[str, str], timeout: float =
 @pytest.fixture(scope="session")
 def display() -> Iterator[Display]:
     """A virtual display, for the whole run."""
-    with _or_skip(virtual_screen()) as screen:
+    with or_skip(virtual_screen()) as screen:
         yield Display(screen.env)
 
 
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoundServer]:
     """A sound server, for the whole run."""
-    with _or_skip(sound_server(tmp_path_factory.mktemp("pulse"))) as server:
+    with or_skip(sound_server(tmp_path_factory.mktemp("pulse"))) as server:
         yield server
 
 
 @contextmanager
-def _or_skip(rig: AbstractContextManager[T]) -> Iterator[T]:
+def or_skip(rig: AbstractContextManager[T]) -> Iterator[T]:
     """What a machine lacks is missing; what does not start is an error."""
     with ExitStack() as stack:
         try:
