@@ -29,7 +29,10 @@ MESH = ""
 class EchoModel(ScriptedModel):
     """Answers with the question, after it has thought a little."""
 
+    asked = 0
+
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[str]:
+        self.asked += 1
         await asyncio.sleep(0.02)
         yield f"You said: {messages[-1]['content']}. That "
         await asyncio.sleep(5 if "slowly" in messages[-1]["content"] else 0.02)
