@@ -275,6 +275,8 @@ def measure(parts: Sequence[str], count: int, answers: int, seed: int, draws: bo
                 figures["noises over its voice"] = false_interruptions(hall, sounds)
             if "feedback" in parts:
                 figures["its own voice, at -20 dB"] = feedback(hall, answers)
+            late = Figure("the microphone was heard late by, at most", 1000 * hall.visitors.longest_lag, "ms", 100.0)
+            figures["the machine keeps up"] = [late]
 
         if set(parts) - {"words"}:
             with Hall(Settings(seed=seed), draws=draws) as hall:

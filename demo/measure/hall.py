@@ -38,6 +38,7 @@ T = TypeVar("T")
 AUDIBLE = 0.004  # -48 dBFS
 FLOOR_DB = -65.0  # of the microphone itself
 QUEUED_SECONDS = 4.0
+_BEHIND = 0.15  # seconds: who listens so late does not keep up
 _STEP = 0.005  # seconds between two looks at what is waited for
 
 
@@ -57,6 +58,7 @@ class VirtualMicrophone:
         self._current: Recording | None = None
         self._position = 0
         self._began = 0.0
+        self.lag = self.longest_lag = 0.0  # seconds by which whoever listens is behind
 
     def open(self) -> None:
         """Begin its time."""
@@ -77,6 +79,8 @@ class VirtualMicrophone:
             due = self._began + (self._position + BLOCK) / RATE
             if self._closing.wait(max(0.0, due - time.monotonic())):
                 return
+            self.lag = time.monotonic() - due
+            self.longest_lag = max(self.lag, self.longest_lag)
             with self._lock:
                 pcm, self._pcm = self._pcm[:BLOCK], self._pcm[BLOCK:]
                 block = AudioBlock(np.pad(pcm, (0, BLOCK - len(pcm))), self._position, due, self._current)
@@ -206,14 +210,18 @@ class Hall:
         return self.client.trace.turns
 
     def quiet(self, seconds: float = 60.0) -> None:
-        """Wait until nobody has the turn and the room has fallen silent. Raises HallError."""
-        if not self.until(lambda: self.client.status.turn is None, seconds):
-            raise HallError(f"The avatar has not come to an end in {seconds:.0f} s; see the log above.")
+        """Wait until nobody speaks, all was listened to, and the room has fallen silent. Raises HallError."""
+        if not self.until(self._is_quiet, seconds):
+            raise HallError(f"The conversation did not come to rest in {seconds:.0f} s; free the processor.")
         time.sleep(0.8)
 
     def turns_between(self, begin: float, end: float) -> set[int]:
         """Numbers of the turns that the screen showed then."""
         return {moment.turn for moment in self.moments if moment.turn is not None and begin <= moment.time <= end}
+
+    def _is_quiet(self) -> bool:
+        status = self.client.status
+        return status.turn is None and not status.hearing and self.visitors.lag < _BEHIND
 
     def _note(self) -> None:
         status = self.client.status
