@@ -21,7 +21,7 @@ from streamingtalker.audio.encoder import build_encoder
 from streamingtalker.checkpoint import load_own_talker, save_talker
 from streamingtalker.config import AudioDims
 from streamingtalker.data.dataset import Corpus, Example, extract_features, load_example
-from streamingtalker.errors import UserError
+from streamingtalker.errors import command_line
 from streamingtalker.talker import Talker
 from streamingtalker.topology import DEFAULT_AVATAR
 from streamingtalker.training.baseline import load_regression, save_regression
@@ -202,21 +202,16 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return options
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     options = _arguments(sys.argv[1:] if argv is None else argv)
     torch.set_num_threads(options.threads)
-    try:
-        with progress_bar() as bar:
-            ablation = Ablation(options, bar)
-            ablation.go()
-            latencies = ablation.latencies()
-            ablation.write(latencies)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    with progress_bar() as bar:
+        ablation = Ablation(options, bar)
+        ablation.go()
+        latencies = ablation.latencies()
+        ablation.write(latencies)
     print(markdown(ablation.rows, latencies))
     return 0
 

@@ -11,9 +11,9 @@ from rich.progress import Progress, TimeRemainingColumn
 from streamingtalker.audio import RATE, Resampler, load_audio
 from streamingtalker.checkpoint import load_talker
 from streamingtalker.config import frame_count
-from streamingtalker.errors import UserError
+from streamingtalker.errors import command_line
 from streamingtalker.mood import Mood
-from streamingtalker.places import make_place
+from streamingtalker.places import make_place, writing
 from streamingtalker.streamer import FaceModel, FaceStreamer
 
 DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "assets" / "weights" / "default.safetensors"
@@ -79,33 +79,26 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
-    try:
-        arguments = _arguments(argv)
-        make_place(arguments.out, "The motion")
-        pcm, rate = load_audio(arguments.speech)
-        talker = load_talker(arguments.checkpoint, arguments.device)
-        with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn()) as bar:
-            task = bar.add_task("frames", total=frame_count(round(len(pcm) * RATE / rate), talker.dims.fps))
-            offsets = generate(
-                talker,
-                pcm,
-                rate,
-                identity=arguments.identity,
-                mood=arguments.mood,
-                seed=arguments.seed,
-                progress=lambda count: bar.advance(task, count),
-            )
+    arguments = _arguments(argv)
+    make_place(arguments.out, "The motion")
+    pcm, rate = load_audio(arguments.speech)
+    talker = load_talker(arguments.checkpoint, arguments.device)
+    with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn()) as bar:
+        task = bar.add_task("frames", total=frame_count(round(len(pcm) * RATE / rate), talker.dims.fps))
+        offsets = generate(
+            talker,
+            pcm,
+            rate,
+            identity=arguments.identity,
+            mood=arguments.mood,
+            seed=arguments.seed,
+            progress=lambda count: bar.advance(task, count),
+        )
+    with writing(arguments.out):
         save_motion(arguments.out, talker, offsets)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{arguments.out} cannot be written ({error}); check the free space there.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
     print(f"{arguments.out}: {len(offsets)} frames at {talker.dims.fps} a second.")
     return 0
 

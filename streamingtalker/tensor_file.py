@@ -14,6 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from streamingtalker.errors import UserError
+from streamingtalker.places import writing
 
 TALKER = "talker.safetensors"  # the file of weights in a folder
 
@@ -55,12 +56,19 @@ def read_tensors(path: str | Path, kind: str, prefix: str = "") -> tuple[dict[st
 
 
 def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], kind: str, metadata: dict[str, Any]) -> None:
-    """Write ``tensors`` with their JSON ``metadata`` so that ``read_tensors(path, kind)`` gives both back."""
+    """Write ``tensors`` with their JSON ``metadata`` so that ``read_tensors(path, kind)`` gives both back.
+
+    Raises PlaceError.
+    """
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     metadata = {"kind": kind, **metadata}
     config = json.dumps({**metadata, "sha256": _sha256(contiguous, metadata)})
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    safetensors.numpy.save_file(contiguous, path, metadata={"config": config})
+    with writing(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            safetensors.numpy.save_file(contiguous, path, metadata={"config": config})
+        except safetensors.SafetensorError as error:  # what it makes of the system's refusal
+            raise OSError(str(error)) from error
 
 
 def _sha256(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> str:

@@ -25,7 +25,8 @@ from streamingtalker.audio.student import StudentDims, StudentRecogniser, save_s
 from streamingtalker.checkpoint import load_own_talker, save_talker
 from streamingtalker.config import AudioDims, MotionDims, TalkerDims
 from streamingtalker.data.dataset import Corpus, CorpusError, Example, extract_features, load_example
-from streamingtalker.errors import UserError
+from streamingtalker.errors import command_line
+from streamingtalker.places import writing
 from streamingtalker.talker import Talker
 from streamingtalker.topology import DEFAULT_AVATAR
 from streamingtalker.training.baseline import load_regression, save_regression
@@ -244,7 +245,8 @@ class Run:
     def write_figures(self) -> None:
         """``figures.json`` beside the weights."""
         if self.machines.first:
-            (self.out / "figures.json").write_text(json.dumps(self._card(), indent=1) + "\n")
+            with writing(self.out / "figures.json"):
+                (self.out / "figures.json").write_text(json.dumps(self._card(), indent=1) + "\n")
 
 
 RUNS: dict[str, type[Run] | type[PublishedRun]] = {"default": Run, **dict.fromkeys(PRESETS, PublishedRun)}
@@ -301,20 +303,18 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return options
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     options = _arguments(sys.argv[1:] if argv is None else argv)
     torch.set_num_threads(options.threads)
-    try:
-        machines, options.device = open_machines(options.device)
-        with progress_bar(shown=machines.first) as bar:
-            run = RUNS[options.preset](options, machines)
+    machines, options.device = open_machines(options.device)
+    with progress_bar(shown=machines.first) as bar:
+        run = RUNS[options.preset](options, machines)
+        with writing(run.out):
             run.out.mkdir(parents=True, exist_ok=True)
-            run.go(bar)
-            run.write_figures()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+        run.go(bar)
+        run.write_figures()
     if machines.first:
         print(f"Written to {options.out}.")
     return 0

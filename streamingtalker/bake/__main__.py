@@ -6,10 +6,11 @@ from pathlib import Path
 
 from streamingtalker.bake import avatar, makehuman
 from streamingtalker.bake.characters import CHARACTERS
-from streamingtalker.errors import UserError
+from streamingtalker.errors import command_line
 from streamingtalker.topology import AVATARS
 
 
+@command_line
 def main() -> int:
     """Bake one avatar or all; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m streamingtalker.bake", description=__doc__)
@@ -18,15 +19,11 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=AVATARS, help="the folder to write NAME.safetensors into")
     options = parser.parse_args()
     chosen = list(CHARACTERS.values()) if options.name == "all" else [CHARACTERS[options.name]]
-    try:
-        with makehuman.opened(options.source) as library:
-            for identity in chosen:
-                path = options.output / f"{identity.name}.safetensors"
-                avatar.write(path, avatar.bake(library, identity))
-                print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    with makehuman.opened(options.source) as library:
+        for identity in chosen:
+            path = options.output / f"{identity.name}.safetensors"
+            avatar.write(path, avatar.bake(library, identity))
+            print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -1,22 +1,21 @@
 """``python -m streamingtalker.bench components``: where a frame's time goes, beside the paper's Table 4."""
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from streamingtalker.benchmark.models import Subject, model_arguments
+from streamingtalker.benchmark.models import Subject, keep, model_arguments
 from streamingtalker.benchmark.passage import DECODER, EAR, HEAD, PARTS, PREDICTOR, Block, median_cost, passage
 from streamingtalker.benchmark.timing import cut
-from streamingtalker.errors import UserError
+from streamingtalker.errors import command_line
 
 TABLE_4 = {EAR: 5.0, PREDICTOR: 3.0, HEAD: 12.0, DECODER: 5.0}  # ms, RTX 4090; HuBERT once, encoder and decoder
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     parser = argparse.ArgumentParser(
@@ -25,15 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10, help="of the clip (default: 10)", metavar="S")
     parser.add_argument("--runs", type=int, default=5, help="over the clip, after one to warm up (default: 5)")
     arguments = parser.parse_args(argv)
-    try:
-        document = measure(Subject.of(arguments), arguments.seconds, arguments.runs)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    if arguments.json:
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+    document = measure(Subject.of(arguments), arguments.seconds, arguments.runs)
+    keep(arguments.json, document)
     print(table(document))
     return 0
 

@@ -2,8 +2,6 @@
 
 import argparse
 import itertools
-import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from streamingtalker.benchmark.models import Subject, model_arguments
+from streamingtalker.benchmark.models import Subject, keep, model_arguments
 from streamingtalker.benchmark.passage import EAR, PARTS, Block, median_cost, passage
 from streamingtalker.benchmark.timing import cut
 from streamingtalker.config import RATE
-from streamingtalker.errors import UserError
+from streamingtalker.errors import UserError, command_line
 from streamingtalker.generate import generate
 from streamingtalker.released import ReleasedTalker
 from streamingtalker.running import Running
@@ -39,6 +37,7 @@ class First:
     work: float  # of them processor time
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     parser = argparse.ArgumentParser(
@@ -48,16 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=5, help="over the clip, after one to warm up (default: 5)")
     parser.add_argument("--no-reference", action="store_true", help="do not time the published live path")
     arguments = parser.parse_args(argv)
-    try:
-        subject = Subject.of(arguments)
-        document = measure(subject, arguments.seconds, arguments.runs, not arguments.no_reference)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    if arguments.json:
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+    subject = Subject.of(arguments)
+    document = measure(subject, arguments.seconds, arguments.runs, not arguments.no_reference)
+    keep(arguments.json, document)
     print(table(document))
     return 0
 

@@ -1,8 +1,6 @@
 """``python -m streamingtalker.bench hearing``: what HuBERT hears through a window, beside the whole utterance."""
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +10,15 @@ import torch
 from torch import Tensor
 
 from streamingtalker.audio.hubert import FEATURE_RATE, Hearing, HubertEncoder
-from streamingtalker.benchmark.models import Subject, model_arguments
+from streamingtalker.benchmark.models import Subject, keep, model_arguments
 from streamingtalker.benchmark.timing import cut
-from streamingtalker.errors import UserError
+from streamingtalker.errors import UserError, command_line
 from streamingtalker.streamer import PIECE
 
 WINDOWS = ((25, 20), (50, 10), (50, 20), (50, 40), (100, 20), (200, 20), (200, 40))  # features before and after
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     parser = argparse.ArgumentParser(
@@ -27,15 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--seconds", type=float, default=8, help="of the clip (default: 8)", metavar="S")
     arguments = parser.parse_args(argv)
-    try:
-        document = measure(Subject.of(arguments), arguments.seconds)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    if arguments.json:
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+    document = measure(Subject.of(arguments), arguments.seconds)
+    keep(arguments.json, document)
     print(table(document))
     return 0
 

@@ -1,8 +1,6 @@
 """``python -m streamingtalker.bench latency``: time to the first frame and per frame over 3 to 27 s of sound."""
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -12,10 +10,10 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress, TimeRemainingColumn
 
-from streamingtalker.benchmark.models import Subject, model_arguments
+from streamingtalker.benchmark.models import Subject, keep, model_arguments
 from streamingtalker.benchmark.passage import PARTS, median_cost, passage
 from streamingtalker.benchmark.timing import Summary, cut, slope, sound_needed, streaming, sweep, whole_clip
-from streamingtalker.errors import UserError
+from streamingtalker.errors import UserError, command_line
 from streamingtalker.places import make_place
 from streamingtalker.streamer import FaceModel
 
@@ -34,23 +32,17 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     arguments = _arguments(argv)
-    try:
-        if arguments.figure:
-            make_place(arguments.figure, "The figure")
-        subject = Subject.of(arguments)
-        document = _measure(subject, arguments.lengths, arguments.runs, arguments.device)
-        if arguments.json:
-            arguments.json.write_text(json.dumps(document, indent=1) + "\n")
-        if arguments.figure:
-            draw(arguments.figure, document)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if arguments.figure:
+        make_place(arguments.figure, "The figure")
+    subject = Subject.of(arguments)
+    document = _measure(subject, arguments.lengths, arguments.runs, arguments.device)
+    keep(arguments.json, document)
+    if arguments.figure:
+        draw(arguments.figure, document)
     print(tables(document))
     return 0
 

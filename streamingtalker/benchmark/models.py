@@ -1,7 +1,8 @@
 """What is measured: a model from its file, or one of the paper's size with random weights, and how it runs."""
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from streamingtalker.benchmark.machine import machine
 from streamingtalker.checkpoint import load_talker
 from streamingtalker.errors import UserError
 from streamingtalker.generate import DEFAULT_WEIGHTS
-from streamingtalker.places import make_place
+from streamingtalker.places import make_place, writing
 from streamingtalker.released import ReleasedTalker
 from streamingtalker.running import PRECISIONS, Running
 from streamingtalker.streamer import FaceModel
@@ -64,6 +65,13 @@ class Subject:
         model.audio.hear_live()
         about = machine(arguments.device) | {key: getattr(arguments, key) for key in ("precision", "compile")}
         return cls(name, model, speech, {"model": name, "machine": about})
+
+
+def keep(path: Path | None, document: Mapping[str, Any]) -> None:
+    """Write the figures of a measurement, where somebody wants them. Raises PlaceError."""
+    if path:
+        with writing(path):
+            path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def random_talker(preset: str, device: str = "cpu") -> ReleasedTalker:

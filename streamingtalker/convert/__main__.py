@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamingtalker.checkpoint import save_talker
 from streamingtalker.convert.files import PublishedFiles, convert
-from streamingtalker.errors import UserError
+from streamingtalker.errors import command_line
 from streamingtalker.places import make_place
 from streamingtalker.tensor_file import TALKER
 
@@ -59,23 +59,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command_line
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     arguments = _arguments(argv)
     chosen = {name: value for name, value in vars(arguments).items() if name not in ("kind", "out")}
     files, out = PublishedFiles(**chosen), arguments.out / TALKER
-    try:
-        make_place(out, "The talker")
-        result = convert(files)
-        save_talker(out, result.talker, result.card(files))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{out} cannot be written ({error}); check the free space there.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    make_place(out, "The talker")
+    result = convert(files)
+    save_talker(out, result.talker, result.card(files))
     for note in result.notes:
         print(f"Note: {note}.")
     dims = result.talker.dims

@@ -18,7 +18,7 @@ import numpy as np
 from streamingtalker.data.augment import SPEECHLESS
 from streamingtalker.data.phones import BILABIALS, INVENTORY, ROUNDED, SILENCE, VOWELS, Phone
 from streamingtalker.data.sentences import SPLITS
-from streamingtalker.errors import UserError
+from streamingtalker.errors import UserError, command_line
 from streamingtalker.topology import DEFAULT_AVATAR, Rig, load_rig
 
 CLOSED = 1.5e-3  # metres between the lips
@@ -183,19 +183,16 @@ def report(tallies: dict[str, Tally]) -> str:
     return "\n".join(lines)
 
 
+@command_line
 def main() -> int:
     """The command line; status 2 where there is nothing to check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, nargs="?", default=Path("corpus"))
     parser.add_argument("--avatar", type=Path, default=DEFAULT_AVATAR)
     options = parser.parse_args()
-    try:
-        print(report(tally(options.corpus, load_rig(options.avatar))))
-        spoken = [clip for clip in read_manifest(options.corpus)["clips"] if clip["text"] not in SPEECHLESS]
-        print(f"\n{text_report(spoken)}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    print(report(tally(options.corpus, load_rig(options.avatar))))
+    spoken = [clip for clip in read_manifest(options.corpus)["clips"] if clip["text"] not in SPEECHLESS]
+    print(f"\n{text_report(spoken)}")
     return 0
 
 

@@ -23,7 +23,7 @@ from streamingtalker.data.pauses import fit_pauses
 from streamingtalker.data.phones import IPA, from_ipa, merge_silences, with_stress
 from streamingtalker.data.speakers import cover, find_voice
 from streamingtalker.data.synthetic import Clip, Job, Sound, make_clip, write_manifest, write_sound
-from streamingtalker.errors import UserError
+from streamingtalker.errors import command_line
 from streamingtalker.topology import DEFAULT_AVATAR, load_rig
 
 # What the alphabets of espeak's other voices mean for the lips, over the English table.
@@ -124,17 +124,14 @@ def make(out: Path, voices: Sequence[str] = tuple(VOICES)) -> None:
     write_manifest(out, entries, rig, minutes, seed=0)
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line; status 2 where the user has to mend something."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("corpus-languages"))
     parser.add_argument("--voices", nargs="+", choices=tuple(VOICES), default=tuple(VOICES), metavar="NAME")
     options = parser.parse_args(argv)
-    try:
-        make(options.out, options.voices)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    make(options.out, options.voices)
     print(f"{options.out} holds {len(list(plan(options.voices)))} sentences in {len(options.voices)} voices.")
     return 0
 

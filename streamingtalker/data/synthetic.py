@@ -35,7 +35,7 @@ from streamingtalker.data.phones import SILENCE, Phone, merge_silences
 from streamingtalker.data.sentences import draw_text
 from streamingtalker.data.speakers import VOICES, Manner, Voice, find_voice, speaker
 from streamingtalker.data.visemes import LipSeal
-from streamingtalker.errors import UserError
+from streamingtalker.errors import UserError, command_line
 from streamingtalker.mood import MOODS, Mood, MoodChange, mood_curve
 from streamingtalker.topology import DEFAULT_AVATAR, Rig, load_rig
 
@@ -358,6 +358,7 @@ def _minutes_by_voice(manifest: dict[str, object]) -> dict[str, dict[str, float]
     return minutes
 
 
+@command_line
 def main() -> int:
     """The command line; status 2 where the user has to mend something."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -381,21 +382,17 @@ def main() -> int:
         rich.progress.TimeElapsedColumn(),
         rich.progress.TimeRemainingColumn(),
     )
-    try:
-        with rich.progress.Progress(*columns) as progress:
-            manifest = make_corpus(
-                options.out,
-                options.minutes,
-                options.seed,
-                options.jobs,
-                options.vertices,
-                options.avatar,
-                options.voices,
-                progress,
-            )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    with rich.progress.Progress(*columns) as progress:
+        manifest = make_corpus(
+            options.out,
+            options.minutes,
+            options.seed,
+            options.jobs,
+            options.vertices,
+            options.avatar,
+            options.voices,
+            progress,
+        )
     for voice, splits in sorted(_minutes_by_voice(manifest).items()):
         print(f"{voice:10}", " ".join(f"{split} {minutes:6.1f} min" for split, minutes in splits.items()))
     return 0

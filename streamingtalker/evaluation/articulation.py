@@ -26,7 +26,7 @@ from torch import Tensor
 from streamingtalker import metrics
 from streamingtalker.checkpoint import load_own_talker
 from streamingtalker.data.dataset import Corpus, Example
-from streamingtalker.errors import UserError
+from streamingtalker.errors import command_line
 from streamingtalker.evaluation import moods, recording, report, testset
 from streamingtalker.evaluation.freerun import Take, free_run
 from streamingtalker.evaluation.measures import MEASURES, SEEN, UNSEEN, measure_clip, ratios
@@ -257,18 +257,15 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return options
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     options = _arguments(sys.argv[1:] if argv is None else argv)
     torch.set_num_threads(options.threads)
-    try:
-        for out in (options.json, options.markdown):
-            if out:
-                make_place(out, "The report")
-        document = recording.run(options) if options.recording else _measure(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    for out in (options.json, options.markdown):
+        if out:
+            make_place(out, "The report")
+    document = recording.run(options) if options.recording else _measure(options)
     text = recording.markdown(document) if options.recording else report.markdown(document)
     print(text)
     if options.json:

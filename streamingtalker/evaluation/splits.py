@@ -11,13 +11,13 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from streamingtalker.checkpoint import load_talker
 from streamingtalker.config import RATE
-from streamingtalker.errors import UserError
+from streamingtalker.errors import command_line
 from streamingtalker.evaluation import pictures, tables
 from streamingtalker.evaluation.figures import Score, score
 from streamingtalker.evaluation.methods import Method, SavedMethod, TalkerMethod
 from streamingtalker.evaluation.sequences import Target, TestBed, joined
 from streamingtalker.generate import DEFAULT_WEIGHTS
-from streamingtalker.places import make_place
+from streamingtalker.places import make_place, writing
 
 _POLICY = "a known speaker in their own style; for an unknown one every style, averaged"
 
@@ -53,35 +53,29 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     arguments = _arguments(argv)
-    try:
-        if arguments.json:
-            make_place(arguments.json, "The report")
-        bed = TestBed(arguments.data)
-        targets = bed.targets(arguments.split, arguments.sequences)
-        if arguments.long:
-            targets = joined(targets, arguments.long)
-        if arguments.export:
+    if arguments.json:
+        make_place(arguments.json, "The report")
+    bed = TestBed(arguments.data)
+    targets = bed.targets(arguments.split, arguments.sequences)
+    if arguments.long:
+        targets = joined(targets, arguments.long)
+    if arguments.export:
+        with writing(arguments.export):
             return _export(bed, targets, arguments.export)
-        method = _method(arguments, bed)
-        scores = _score_all(bed, method, targets, arguments.seeds, tenths=bool(arguments.long))
-        policy = _POLICY if arguments.identity is None else f"style {arguments.identity} for everybody"
-        split = f"{arguments.split}, {arguments.long} frames" if arguments.long else arguments.split
-        document = tables.report(bed, method.name, split, arguments.seeds, policy, scores)
-        if arguments.json:
-            tables.write(arguments.json, document)
-        if arguments.pictures:
+    method = _method(arguments, bed)
+    scores = _score_all(bed, method, targets, arguments.seeds, tenths=bool(arguments.long))
+    policy = _POLICY if arguments.identity is None else f"style {arguments.identity} for everybody"
+    split = f"{arguments.split}, {arguments.long} frames" if arguments.long else arguments.split
+    document = tables.report(bed, method.name, split, arguments.seeds, policy, scores)
+    if arguments.json:
+        tables.write(arguments.json, document)
+    if arguments.pictures:
+        with writing(arguments.pictures):
             _draw(arguments, bed, method, targets, scores)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"A result cannot be written ({error}); check the place and its free space.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
     print(tables.table([document]))
     if arguments.long:
         print(f"\n{tables.tenths_table(document)}")

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from streamingtalker.errors import UserError
+from streamingtalker.errors import UserError, command_line
 from streamingtalker.evaluation.figures import Figures, Score
 from streamingtalker.evaluation.sequences import TestBed
+from streamingtalker.places import writing
 
 VERSION = 1
 AGGREGATION = (
@@ -125,7 +125,8 @@ def tenths_table(document: dict[str, Any]) -> str:
 def write(path: Path, document: dict[str, Any]) -> None:
     """As JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    with writing(path):
+        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -141,17 +142,14 @@ def read(path: Path) -> dict[str, Any]:
         raise ReportError(f"{path} is no report of an evaluation ({error!r}); evaluate again.") from error
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line of ``--table``."""
     parser = argparse.ArgumentParser(
         prog="python -m streamingtalker.evaluate", description="Reports side by side, as a Markdown table."
     )
     parser.add_argument("--table", type=Path, nargs="+", required=True, metavar="REPORT.json")
-    try:
-        print(table([read(path) for path in parser.parse_args(argv).table]))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    print(table([read(path) for path in parser.parse_args(argv).table]))
     return 0
 
 

@@ -12,8 +12,8 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from streamingtalker.data.prepare.datasets import DATA_SETS, DataSet
 from streamingtalker.data.prepare.sources import SourceError, open_source
 from streamingtalker.data.prepare.writer import Outcome, Trouble, check, find_regions, prepare
-from streamingtalker.errors import UserError
-from streamingtalker.places import make_place
+from streamingtalker.errors import command_line
+from streamingtalker.places import make_place, writing
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -31,11 +31,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command_line
 def main(argv: list[str] | None = None) -> int:
     """The command line: 0 where every sequence is there, 1 where some are not, 2 where there is no corpus."""
     arguments = _arguments(argv)
     data_set = DATA_SETS[arguments.data_set]
-    try:
+    with writing(arguments.out):
         if arguments.check:
             return _check(data_set, arguments.out)
         if arguments.raw is None:
@@ -54,14 +55,6 @@ def main(argv: list[str] | None = None) -> int:
                 done=lambda: bar.advance(task),
                 begin=lambda total: bar.update(task, total=total),
             )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{arguments.out} cannot be written ({error}); check the free space there.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
     _tell(arguments.out, outcome)
     return int(bool(outcome.troubles))
 
