@@ -8,9 +8,9 @@ BIN    := $(VENV)/bin
 # Debian packages: sound, OpenGL and, for the tests, a virtual screen, a virtual sound server and more voices.
 DEMO_PACKAGES := python3-venv libportaudio2 libegl1 libgl1 libopengl0 libgl1-mesa-dri libglx-mesa0 fonts-wqy-microhei
 WEIGHTS_PACKAGES := festival festvox-kdlpc16k
-TEST_PACKAGES := xvfb xdotool pulseaudio pulseaudio-utils libasound2-plugins espeak-ng flite
+TEST_PACKAGES := xvfb xdotool pulseaudio pulseaudio-utils libasound2-plugins espeak-ng flite strace iproute2
 
-.PHONY: demo test check models weights soak clean help
+.PHONY: demo test check fuzz models weights soak clean help
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
@@ -31,6 +31,12 @@ soak: $(VENV)/test-installed models  ## twenty minutes of a crowd (MINUTES=120 a
 	$(BIN)/python -m demo.soak --minutes $(MINUTES) --out runs/soak $(ARGS)
 
 MINUTES ?= 20
+
+# Half an hour: every kind of file damaged a thousandfold, and five minutes of looking for messages nobody would send.
+fuzz: $(VENV)/test-installed  ## damaged files and hostile messages, at length
+	$(BIN)/pip install --disable-pip-version-check atheris==3.0.0
+	$(BIN)/python -m tests.fuzz_messages --seconds 300
+	$(BIN)/python -m tests.hostile_files
 
 models: $(VENV)/demo-installed  ## fetch the offline models (checked by SHA-256)
 	$(BIN)/python -m demo.models
