@@ -10,7 +10,7 @@ DEMO_PACKAGES := python3-venv libportaudio2 libegl1 libgl1 libopengl0 libgl1-mes
 WEIGHTS_PACKAGES := festival festvox-kdlpc16k
 TEST_PACKAGES := xvfb xdotool pulseaudio pulseaudio-utils libasound2-plugins espeak-ng flite strace iproute2
 
-.PHONY: demo test check fuzz models weights soak clean help
+.PHONY: demo test check fuzz audit models weights soak clean help
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
@@ -37,6 +37,11 @@ fuzz: $(VENV)/test-installed  ## damaged files and hostile messages, at length
 	$(BIN)/pip install --disable-pip-version-check atheris==3.0.0
 	$(BIN)/python -m tests.fuzz_messages --seconds 300
 	$(BIN)/python -m tests.hostile_files
+
+audit:  ## known vulnerabilities of what is installed, where their database can be reached
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --require-hashes --disable-pip --timeout 10 -r requirements.lock
 
 models: $(VENV)/demo-installed  ## fetch the offline models (checked by SHA-256)
 	$(BIN)/python -m demo.models
