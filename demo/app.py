@@ -5,6 +5,8 @@ import logging
 import math
 import sys
 import time
+from collections import deque
+from typing import IO
 
 from demo.bare import ShownFace, shown_face
 from demo.client_thread import ClientThread, Shared
@@ -14,6 +16,7 @@ from demo.export.live import TurnExporter
 from demo.interruption import Interrupted, Interruption, interruptible
 from demo.lasting import LastingSpeaker, lasting_speaker
 from demo.life import Life
+from demo.logs import set_up_logging
 from demo.look import camera_pose
 from demo.overlay.meter import DEAD_SECONDS, Meter
 from demo.persona import load_persona
@@ -27,6 +30,7 @@ from demo.server import serve_in_foreground
 from demo.server_process import RemoteServer, ServerProcess
 from demo.settings import Settings, parse
 from demo.stage import Stage
+from demo.supervision import Part, Watchdog, begin_anew
 from demo.surroundings import adapt, missing_parts
 from demo.trace import SessionTrace
 from streamingtalker.errors import UserError
@@ -40,11 +44,9 @@ _QUEUED_SECONDS = 4.0  # of face waiting until it is due; beyond that the server
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo. Returns the exit status: 0, or 2 with one sentence on standard error, or that of a signal."""
     started = time.monotonic()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for talkative in ("httpx2", "httpcore2", "websockets", "openai", "faster_whisper", "OpenGL"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
         settings, rest = parse(sys.argv[1:] if arguments is None else arguments)
+        stacks = set_up_logging(settings.log)
         if rest.list_devices:
             print(list_devices())
         elif rest.persona_check:
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif settings.serve:
             serve_in_foreground(settings)
         else:
-            run(_adapted(settings), started)
+            run(_adapted(settings), started, stacks)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -70,9 +72,10 @@ def _adapted(settings: Settings) -> Settings:
     return settings
 
 
-def run(settings: Settings, started: float) -> None:
+def run(settings: Settings, started: float, stacks: IO[str] = sys.stderr) -> None:
     """One session, from opening the window to the last frame. However it ends, its film and its trace are written.
 
+    Where a part of it hangs, ``stacks`` gets the stacks of all threads; at a stand the program then begins anew.
     Raises UserError where something cannot be had, Interrupted where somebody ends it.
     """
     check(settings)
@@ -80,7 +83,7 @@ def run(settings: Settings, started: float) -> None:
     with interruptible() as interruption, contextlib.ExitStack() as stack:
         stack.callback(_leave_trace, trace, settings)  # after the server's end: its memory counts, too
         try:
-            client = _hold(settings, stack, trace, started, interruption)
+            client = _hold(settings, stack, trace, started, interruption, stacks)
         finally:
             interruption.closing()
     if client.error is not None:
@@ -88,7 +91,12 @@ def run(settings: Settings, started: float) -> None:
 
 
 def _hold(
-    settings: Settings, stack: contextlib.ExitStack, trace: SessionTrace, started: float, interruption: Interruption
+    settings: Settings,
+    stack: contextlib.ExitStack,
+    trace: SessionTrace,
+    started: float,
+    interruption: Interruption,
+    stacks: IO[str],
 ) -> ClientThread:
     """Open everything on ``stack`` and draw until the session is over."""
     server = _server(settings)
@@ -125,9 +133,23 @@ def _hold(
     client.start()
     interruption.check()
     screen = Screen(stage, life, canvas, client, playback, _meter(settings))
+    stack.enter_context(_watchdog(settings, stage, playback, stacks))
     while not client.over.is_set() and not screen.step():
         interruption.check()
     return client
+
+
+def _watchdog(settings: Settings, stage: Stage, playback: Playback, stacks: IO[str]) -> Watchdog:
+    """Sees that pictures and sound go on. A window may be held by whoever moves it, at a stand there is nobody."""
+    blocks: deque[float] = deque([0.0], maxlen=1)  # when the newest one is heard
+    playback.taps.append(lambda pcm, at: blocks.append(at))
+
+    def hangs(name: str) -> None:
+        if settings.kiosk and name == "renderer":  # the loudspeaker is opened anew by its own rules
+            begin_anew()
+
+    parts = [Part("renderer", lambda: stage.pictures + stage.dropped), Part("loudspeaker", lambda: blocks[0])]
+    return Watchdog(parts, hangs, stacks)
 
 
 def _server(settings: Settings) -> ServerProcess | RemoteServer:

@@ -45,6 +45,7 @@ from demo.listener import (
     RecordingEnded,
     UserSpeaking,
 )
+from demo.logs import Words, in_turn
 from demo.messages import Notice, Welcome, WireError
 from demo.microphone import Microphone, WavMicrophone
 from demo.models import ModelStore
@@ -55,6 +56,7 @@ from demo.reconnect import Reach, stay_connected
 from demo.settings import Settings
 from demo.stage import SyncMeter
 from demo.status import Status
+from demo.supervision import notify_service_manager
 from demo.surroundings import has_script
 from demo.tap import Tap
 from demo.trace import SessionTrace, TurnTrace
@@ -226,7 +228,8 @@ class ClientThread:
 
     def _away(self, too_often: bool) -> None:
         """The server is gone; another one is being started, or waited for."""
-        if too_often and not self._status.away:
+        if too_often:
+            notify_service_manager("STATUS=The server was lost more than five times in a minute.")
             log.error("The server was lost more than five times in a minute; it is started ever more slowly.")
         self._show(away=True, hearing=False, turn=None if self._client.idle else self._status.turn)
 
@@ -316,6 +319,7 @@ class ClientThread:
                 f"The server's face model was made for the mesh of {welcome.avatar!r}, whose points are in another "
                 "order than the avatar's; use weights made for it (--talker), or another --avatar."
             )
+        notify_service_manager(f"STATUS=There is a server, with {welcome.engines.get('llm')}.")
         if self.trace.engines.keys() & welcome.engines.keys():  # there was a server before
             self._show(away=False)
             self._notice(Notice("warning", "The server was lost; what was said before is forgotten."))
@@ -336,7 +340,8 @@ class ClientThread:
     def _begin_turn(self, turn: ActiveTurn) -> None:
         self._newest_turn = turn.number
         user = turn.opening.transcript
-        log.info("Turn %d: %s", turn.number, self._loggable(user) or "no question")
+        with in_turn(turn.number):
+            log.info("Turn %d: %s", turn.number, Words(self._loggable(user)) or "no question")
         self._show(hearing=False, user=user, turn=turn)
         self._tell_attendant(TurnBegun(asked=bool(user)))
 
@@ -348,7 +353,9 @@ class ClientThread:
             trace = replace(trace, transcript="", reply="")
         self.trace.turns.append(trace)
         broken_off = ", interrupted" if trace.interrupted else ""
-        log.info("Answer %d (%.1f s%s): %s", trace.turn, trace.audio_seconds, broken_off, self._loggable(trace.reply))
+        with in_turn(trace.turn):
+            said = Words(self._loggable(trace.reply))
+            log.info("Answer %d (%.1f s%s): %s", trace.turn, trace.audio_seconds, broken_off, said)
         notice = self._status.notice if self._noticed_in >= trace.turn else ""  # it stays for a turn at least
         self._show(hearing=False, user="", turn=None, notice=notice, spans_ms=trace.spans_ms)
         self._tell_attendant(TurnOver())

@@ -13,6 +13,7 @@ import numpy as np
 from demo.animator import Animator
 from demo.answering import Answerer
 from demo.engines import Engines
+from demo.logs import in_turn
 from demo.messages import (
     Commit,
     Interrupt,
@@ -240,7 +241,7 @@ class Conversation:
 
     async def _guarded(self, turn: Turn, run: RunTurn) -> None:
         """Run a turn to its end. Whatever fails, the client hears of it and is not left waiting."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError), in_turn(turn.number):
             try:
                 await run(turn)
             except Exception as error:

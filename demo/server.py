@@ -5,10 +5,12 @@ import contextlib
 import errno
 import logging
 import signal
+import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from typing import IO
 
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as listen
@@ -18,6 +20,7 @@ from demo.admission import Admission, Pace, WaitingRoom, open_door, welcome
 from demo.animator import Activity, WatchedStreamer
 from demo.conversation import Conversation
 from demo.engines import Engines, load_engines
+from demo.logs import beside, set_up_logging
 from demo.messages import PROTOCOL, Hello, Message, Notice, Welcome, WireError, decode, encode
 from demo.settings import Settings
 from demo.supervision import Part, guard_process
@@ -244,7 +247,7 @@ async def serve(
 
 
 async def _serve_guarded(
-    settings: Settings, ready: Callable[[Ready], None], stop: asyncio.Event, load: LoadEngines
+    settings: Settings, ready: Callable[[Ready], None], stop: asyncio.Event, load: LoadEngines, stacks: IO[str]
 ) -> None:
     """``serve`` in a process that ends itself when its event loop hangs, or its face model."""
     activity = Activity()
@@ -258,7 +261,7 @@ async def _serve_guarded(
 
     def begin(report: Ready) -> None:
         animator = Part("animator", lambda: activity.done, lambda: activity.busy)
-        guards.append(asyncio.create_task(guard_process([animator])))
+        guards.append(asyncio.create_task(guard_process([animator], stacks)))
         ready(report)
 
     try:
@@ -281,7 +284,7 @@ def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines) ->
         for name in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
                 asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        await _serve_guarded(settings, ready, stop, load)
+        await _serve_guarded(settings, ready, stop, load, sys.stderr)
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main())
@@ -298,9 +301,10 @@ def run_server(settings: Settings, pipe: Connection, load: LoadEngines = load_en
     async def main() -> None:
         stop = asyncio.Event()
         threading.Thread(target=_wait_for_parent, args=(pipe, asyncio.get_running_loop(), stop), daemon=True).start()
-        await _serve_guarded(settings, tell, stop, load)
+        await _serve_guarded(settings, tell, stop, load, stacks)
 
     try:
+        stacks = set_up_logging(beside(settings.log, "server"), logging.WARNING)
         asyncio.run(main())
     except UserError as error:
         tell(Failed(str(error)))

@@ -51,6 +51,12 @@ class Settings:
         metavar="DIR",
     )
     trace: Path | None = _option(None, "write latencies and synchrony of every turn", "what to do", metavar="OUT.json")
+    log: Path | None = _option(
+        None,
+        "keep a log in this file, as lines of JSON without what anybody said; it is renewed when it is full",
+        "what to do",
+        metavar="FILE",
+    )
     seed: int = _option(
         0, "seed of the face's variation and of the language model", "what to do", within=(0, 2**31 - 1)
     )

@@ -10,6 +10,8 @@ from demo.overlay import Captions
 from demo.word_timing import LETTERS_A_SECOND, spoken_letters, weight
 from streamingtalker.mood import Mood
 
+BACK_SOON = "I will be right back."
+
 
 @dataclass(frozen=True)
 class Status:
@@ -31,7 +33,7 @@ class Status:
 
     def captions(self, now: PlaybackTime) -> Captions:
         """What the overlay says at the moment ``now`` of the loudspeaker."""
-        reply, spoken = "", None
+        reply, spoken = ("", None) if not self.away or self.turn is not None else (BACK_SOON, len(BACK_SOON))
         if self._speaks(now) and self.turn is not None:
             reply, spoken = spoken_at(self.turn, now.seconds or 0.0)
         return Captions(self._state(now), self.user, reply, spoken, self.notice)

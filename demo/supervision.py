@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import IO
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,9 @@ class Part:
     """Something that has to advance while it is busy."""
 
     name: str
-    progress: Callable[[], int]  # how much it has done so far
+    progress: Callable[[], float]  # how much it has done so far
     busy: Callable[[], bool] = lambda: True
-    _seen: int = -1
+    _seen: float = -1.0
     _still: int = 0  # looks since it advanced last
 
     def look(self) -> bool:
@@ -99,8 +100,8 @@ EXIT_TOO_OFTEN = 75  # of one that would have to begin anew too often: whoever w
 _STARTS_VARIABLE = "STREAMINGTALKER_STARTS"  # monotonic times at which this process has begun anew
 
 
-async def guard_process(parts: Sequence[Part]) -> None:
-    """End this process, with the stacks of its threads on standard error, when its event loop or a part hangs.
+async def guard_process(parts: Sequence[Part], stacks: IO[str]) -> None:
+    """End this process, with the stacks of its threads in ``stacks``, when its event loop or a part hangs.
 
     The loop is guarded from outside Python, so it may hang wherever it will.
     """
@@ -109,17 +110,17 @@ async def guard_process(parts: Sequence[Part]) -> None:
             for part in parts:
                 part.look()
                 if part.hangs:
-                    end_hanging(part.name)
-            faulthandler.dump_traceback_later(LOOK_SECONDS * HANGING_LOOKS, exit=True)
+                    end_hanging(part.name, stacks)
+            faulthandler.dump_traceback_later(LOOK_SECONDS * HANGING_LOOKS, exit=True, file=stacks)
             await asyncio.sleep(LOOK_SECONDS)
     finally:
         faulthandler.cancel_dump_traceback_later()
 
 
-def end_hanging(name: str) -> None:
+def end_hanging(name: str, stacks: IO[str]) -> None:
     """End this process at once, whatever its threads hold."""
-    log.critical("The %s hangs; this is where all threads are:", name)
-    faulthandler.dump_traceback(all_threads=True)
+    log.critical("The %s hangs; where all threads are is beside the log.", name)
+    faulthandler.dump_traceback(stacks)
     os._exit(EXIT_HANGING)
 
 
@@ -127,17 +128,19 @@ class Watchdog:
     """Looks after the parts of a process in a thread of its own. Starts with ``with``.
 
     systemd's watchdog is fed while all of them advance, and only then. ``on_hanging`` is called once with the name of
-    one that hangs, after the stacks went to standard error.
+    one that hangs, after the stacks of all threads went to ``stacks``.
     """
 
     def __init__(
         self,
         parts: Sequence[Part],
         on_hanging: Callable[[str], None],
+        stacks: IO[str],
         tell: Callable[[str], object] = notify_service_manager,
         wait: float = LOOK_SECONDS,
     ) -> None:
         self._parts, self._on_hanging, self._tell, self._wait = parts, on_hanging, tell, wait
+        self._stacks = stacks
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._hanging: set[str] = set()
@@ -159,9 +162,9 @@ class Watchdog:
             self._tell("WATCHDOG=1")
         for part in self._parts:
             if part.hangs and part.name not in self._hanging:
-                log.critical("The %s hangs; this is where all threads are:", part.name)
+                log.critical("The %s hangs; where all threads are is beside the log.", part.name)
                 self._tell(f"STATUS=The {part.name} hangs.")
-                faulthandler.dump_traceback(all_threads=True)
+                faulthandler.dump_traceback(self._stacks)
                 self._on_hanging(part.name)
         self._hanging = {part.name for part in self._parts if part.hangs}
 
