@@ -171,7 +171,6 @@ def fit(
         torch.manual_seed(torch.initial_seed() + machines.rank)  # each process draws noise of its own
     progress = journal.begin(parts)
     average.updates = progress.steps
-    device = next(module.parameters()).device
     step = machines.prepare(Step(module, objective))
     watch = Stopwatch(progress.seconds)
     journal.skip_checks(budget.spent(progress.steps, watch.read()))
@@ -180,14 +179,7 @@ def fit(
         spent = machines.agree(budget.spent(progress.steps, watch.read()))
         if spent >= 1:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = options.rate * group.get("scale", 1.0) * options.factor(spent)
-        with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
-            terms = step(batch.to(device), spent)
-        optimizer.zero_grad(set_to_none=True)
-        machines.backward(torch.stack(list(terms.values())).sum())
-        nn.utils.clip_grad_norm_(module.parameters(), options.clip)
-        optimizer.step()
+        terms = _descend(step, batch, spent, optimizer, options, machines)
         average.update()
         _note(progress, terms, watch)
         bar.update(task, completed=spent, figures=_written(progress))
@@ -198,6 +190,27 @@ def fit(
     average.apply()
     module.eval()
     return progress.steps
+
+
+def _descend(
+    step: nn.Module,
+    batch: Any,  # noqa: ANN401 - the objective's own
+    spent: float,
+    optimizer: torch.optim.Optimizer,
+    options: LoopOptions,
+    machines: Machines,
+) -> dict[str, Tensor]:
+    """One step of the optimiser; gives the loss terms of the batch."""
+    device = next(step.parameters()).device
+    for group in optimizer.param_groups:
+        group["lr"] = options.rate * group.get("scale", 1.0) * options.factor(spent)
+    with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
+        terms: dict[str, Tensor] = step(batch.to(device), spent)
+    optimizer.zero_grad(set_to_none=True)
+    machines.backward(torch.stack(list(terms.values())).sum())
+    nn.utils.clip_grad_norm_(step.parameters(), options.clip)
+    optimizer.step()
+    return terms
 
 
 def _mine(batches: Iterable[Any], done: int, machines: Machines) -> Iterable[Any]:

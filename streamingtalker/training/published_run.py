@@ -1,9 +1,7 @@
 """One training of the published network: ``--preset vocaset`` or ``biwi`` of ``streamingtalker.train``."""
 
 import argparse
-import time
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,10 @@ from streamingtalker.released import ReleasedDims, ReleasedTalker
 from streamingtalker.tensor_file import CheckpointError
 from streamingtalker.training.codebook import CodeKeeper
 from streamingtalker.training.examiner import SHOWN
-from streamingtalker.training.journal import Curves, Habits, StageJournal, last_file, open_curves
 from streamingtalker.training.loop import Budget, fit
 from streamingtalker.training.machines import Machines
 from streamingtalker.training.published import PRESETS, StageOne, StageTwo, choose_learning, hear
-from streamingtalker.training.state import stage_of
+from streamingtalker.training.run import TrainingRun
 from streamingtalker.training.takes import Take, TakeBatch, load_take, take_batches
 from streamingtalker.training.variants import merged
 
@@ -37,16 +34,16 @@ class StageError(UserError):
     """A stage the published network does not have."""
 
 
-class PublishedRun:
-    """One corpus, one folder, one training."""
+class PublishedRun(TrainingRun):
+    """One corpus and the published network."""
+
+    stages = STAGES
 
     def __init__(self, options: argparse.Namespace, machines: Machines) -> None:
         """Raises UserError."""
         if options.stage not in (*STAGES, "all"):
             raise StageError(f"The published network has no stage {options.stage!r}; choose vqvae, talker or all.")
-        self.options = options
-        self.machines = machines
-        self.out: Path = options.out
+        super().__init__(options, machines)
         preset = PRESETS[options.preset]
         halve_every = preset.halve_every if options.halve_every is None else options.halve_every
         self.preset = replace(preset, rate=options.rate or preset.rate, halve_every=halve_every)
@@ -57,8 +54,6 @@ class PublishedRun:
                 f"{self.preset.dims.fps}; choose the other preset."
             )
         self.train = self.bed.targets("train")
-        self.steps: dict[str, int] = {}
-        self.began = time.monotonic()
 
     @property
     def dims(self) -> ReleasedDims:
@@ -76,13 +71,6 @@ class PublishedRun:
         if "talker" in todo:
             self.talker(bar)
 
-    def stages_to_do(self) -> list[str]:
-        """In their order; with ``--resume`` from the one that was broken off."""
-        stages = list(STAGES) if self.options.stage == "all" else [self.options.stage]
-        last = last_file(self.out)
-        reached = stage_of(last) if self.options.resume and last.exists() else stages[0]
-        return stages[stages.index(reached) :] if reached in stages else stages
-
     def vqvae(self, bar: Progress) -> None:
         """Stage 1; writes ``vqvae.safetensors``."""
         torch.manual_seed(self.options.seed)
@@ -92,7 +80,7 @@ class PublishedRun:
         self._fit("vqvae", talker, both, StageOne(talker, keeper=keeper), bar)
         with torch.no_grad():
             talker.start.copy_(talker.vqvae.still())
-        self._save("vqvae", talker)
+        self.save("vqvae", talker)
 
     def talker(self, bar: Progress) -> None:
         """Stage 2; writes ``talker.safetensors``."""
@@ -102,17 +90,12 @@ class PublishedRun:
         torch.manual_seed(self.options.seed)
         self._begin_hubert(talker)
         self._fit("talker", talker, talker, StageTwo(talker, self.history), bar)
-        self._save("talker", talker)
+        self.save("talker", talker)
 
     @property
     def history(self) -> int:
         """h, frames of the windows of stage 2; 0: whole sequences."""
         return self.dims.predictor.history if self.options.history is None else int(self.options.history)
-
-    @cached_property
-    def curves(self) -> Curves | None:
-        """For TensorBoard; of the first process."""
-        return open_curves(self.out / "curves", print) if self.machines.first else None
 
     def write_figures(self) -> None:
         """Nothing beside the weights: ``streamingtalker.evaluate`` scores them."""
@@ -121,9 +104,7 @@ class PublishedRun:
         options = self.options
         groups = choose_learning(talker, stage, self.preset)
         batches = take_batches(self.bed, self.train, talker.dims.styles, options.batch, options.seed)
-        looks = self._examiner(stage, talker)
-        habits = Habits(options.save_every, options.checks)
-        journal = StageJournal(stage, self.out, self.machines, habits, options.resume, self.curves, looks)
+        journal = self.journal(stage, self._examiner(stage, talker))
         loop = self.preset.loop(stage, options.bf16)
         self.steps[stage] = fit(module, groups, objective, batches, self._budget(), loop, bar, stage, journal)
         talker.requires_grad_(True)
@@ -162,18 +143,6 @@ class PublishedRun:
             return None
         targets = self.bed.targets("val", VALIDATION_TAKES)
         return TakeExaminer(talker, self.bed, targets, stage, self.dims.predictor.history)
-
-    def _save(self, name: str, talker: ReleasedTalker) -> None:
-        if self.machines.first:
-            card = {
-                "command": " ".join(["python -m streamingtalker.train", *self.options.words]),
-                "seed": self.options.seed,
-                "steps": self.steps,
-                "minutes": round((time.monotonic() - self.began) / 60, 1),
-                "torch": torch.__version__,
-            }
-            save_talker(self.out / f"{name}.safetensors", talker, card)
-        self.machines.wait()
 
 
 @dataclass(frozen=True)
