@@ -5,6 +5,7 @@ Made and used in one thread, which on macOS must be the main thread.
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ class Canvas(Protocol):
     """Something with an OpenGL context of this thread, where pictures are shown."""
 
     visible: bool  # whether a finished picture must be copied to framebuffer 0
+    lost: bool  # whether the OpenGL context is gone
 
     @property
     def size(self) -> tuple[int, int]:
@@ -46,6 +48,7 @@ class OffscreenCanvas:
     """No window: pictures are only read back. EGL on Linux, a hidden window elsewhere."""
 
     visible = False
+    lost = False
 
     def __init__(self, width: int, height: int) -> None:
         """Raises DisplayError where there is no OpenGL."""
@@ -90,6 +93,8 @@ class WindowCanvas:
                 f"No window opens ({type(error).__name__}: {error}); run with --headless to do without one."
             ) from error
         self.closed = False  # the user asked for it
+        self.lost = False  # the display is gone, with window and OpenGL context
+        self._lifeline = _outlive_x_server(self._window, self._lose)
         self._strokes: list[Stroke] = []
         self._held: set[str] = set()
         self._window.push_handlers(
@@ -112,8 +117,10 @@ class WindowCanvas:
         self._window.switch_to()
 
     def show(self) -> None:
-        """Swap buffers: what was drawn is shown."""
+        """Swap buffers: what was drawn is shown. Raises DisplayError where the display is gone."""
         self._window.flip()
+        if self.lost:
+            raise DisplayError("The display is gone, and the window with it; switch it on and start the demo again.")
 
     def poll(self) -> list[Stroke]:
         """Let the window react to the user; what the keys did since the last call. Held keys do not repeat."""
@@ -128,7 +135,11 @@ class WindowCanvas:
 
     def close(self) -> None:
         """Close the window."""
-        self._window.close()
+        if not self.lost:
+            self._window.close()
+
+    def _lose(self) -> None:
+        self.lost = True
 
     def _on_press(self, symbol: int, _modifiers: int) -> bool:
         self._held.add(name := _name(symbol))
@@ -158,6 +169,25 @@ def _name(symbol: int) -> str:
     from pyglet.window import key
 
     return key.symbol_string(symbol)
+
+
+def _outlive_x_server(window: Any, lost: Callable[[], None]) -> tuple[Any, ...]:  # noqa: ANN401 - pyglet's
+    """Where Xlib would end the process without a word, have it call ``lost``; keep what is returned.
+
+    Film, trace and server are ended in good order then. Other window systems and Xlib before 1.7 know no such thing.
+    """
+    if not sys.platform.startswith("linux"):
+        return ()
+    import ctypes
+
+    xlib = ctypes.CDLL("libX11.so.6")  # as loaded already
+    if not hasattr(xlib, "XSetIOErrorExitHandler"):
+        return ()
+    quiet = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _display: 0)
+    instead_of_exit = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lambda _display, _data: lost())
+    xlib.XSetIOErrorHandler(quiet)
+    xlib.XSetIOErrorExitHandler(ctypes.cast(window.display._display, ctypes.c_void_p), instead_of_exit, None)
+    return quiet, instead_of_exit
 
 
 def _hidden_platform() -> Any:  # noqa: ANN401 - one of pyrender's platforms

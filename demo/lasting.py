@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -31,9 +32,12 @@ _STARTING_SECONDS = 2.0  # that a device may take to begin
 _FIRST_TRY, _SLOWEST_TRY = 0.25, 0.75  # seconds between attempts to open, growing
 _RESCAN_EVERY = 40  # failed attempts: looking for new devices interrupts the one that still works
 _FIRST_RESCAN = 3  # and the first time after so many
+_LEAST_HELD, _MOST_HELD = 0.06, 0.24  # seconds of sound that the device holds: more where the machine is busy
+_STALLS, _WITHIN_SECONDS = 3, 60.0  # so many in so short a time are the machine's, not the sound server's
 _GOODBYE_SECONDS = 2.0  # a frozen sound server closes nothing: it is left to itself
 
-MakeSpeaker = Callable[[int | None], Speaker]  # (rate in Hz, None: the device's own); raises DeviceError
+# (rate in Hz, None: the device's own; seconds of sound that the device holds); raises DeviceError
+MakeSpeaker = Callable[[int | None, float], Speaker]
 Tell = Callable[[Notice], None]  # called from a thread of its own
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
 
@@ -79,7 +83,8 @@ class LastingSpeaker:
     ) -> None:
         """``make`` opens nothing yet. Raises DeviceError where there is no device now: a start wants a sound card."""
         self._make, self._monotonic, self._make_stand_in = make, monotonic, stand_in
-        self._device = make(None)
+        self._held = _LEAST_HELD
+        self._device = make(None, self._held)
         self.rate = self._device.rate
         self.on_lost: Callable[[DeviceError], None] = lambda error: None  # never called: it is not lost
         self.on_notice: Tell = _log
@@ -89,6 +94,7 @@ class LastingSpeaker:
         self._called = self._steady_since = -np.inf  # last callback of the device; since when they have come steadily
         self._gone: DeviceError | None = None
         self._stand_in: Speaker | None = None
+        self._stalls: deque[float] = deque(maxlen=_STALLS)  # when the device came back by itself
         self._told = False  # that nothing is heard
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loudspeaker", daemon=True)
@@ -122,6 +128,7 @@ class LastingSpeaker:
         elif not standing_in and self._stand_in is not None:
             self._stand_in.close()
             self._stand_in = None
+            self._note_stall(now)
         self._tell(standing_in, now)
         if gone is not None and self._attempts.are_due(now):
             self._try_again()
@@ -129,6 +136,15 @@ class LastingSpeaker:
     def _run(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
             self.look()
+
+    def _note_stall(self, now: float) -> None:
+        """A device that runs dry again and again starts anew each time: have it hold more."""
+        self._stalls.append(now)
+        if len(self._stalls) == _STALLS and now - self._stalls[0] < _WITHIN_SECONDS and self._held < _MOST_HELD:
+            self._held = min(2 * self._held, _MOST_HELD)
+            self._stalls.clear()
+            log.warning("This machine is busy: the loudspeaker holds %.2f s of sound from now on.", self._held)
+            self._lost(self._device, DeviceError("It holds too little."))
 
     def _tell(self, standing_in: bool, now: float) -> None:
         silent = standing_in and now - max(self._called, self._opened + _STARTING_SECONDS) > _HICCUP_SECONDS
@@ -148,7 +164,7 @@ class LastingSpeaker:
     def _try_again(self) -> None:
         _leave(self._device.close)
         try:
-            self._device = self._make(self.rate)
+            self._device = self._make(self.rate, self._held)
             self._open_device()
         except DeviceError as error:
             log.debug("Not yet: %s", error)
@@ -295,7 +311,9 @@ class LastingMicrophone:
 
 def lasting_speaker(device: str | None, streams: PortAudioStreams) -> LastingSpeaker:
     """The loudspeaker called ``device``, see SoundDeviceSpeaker. Raises DeviceError."""
-    return LastingSpeaker(lambda rate: SoundDeviceSpeaker(device, rate=rate, streams=streams), streams)
+    return LastingSpeaker(
+        lambda rate, held: SoundDeviceSpeaker(device, latency=held, rate=rate, streams=streams), streams
+    )
 
 
 def lasting_microphone(device: str | None, tell: Tell, streams: PortAudioStreams | None) -> LastingMicrophone:

@@ -96,6 +96,8 @@ class Renderer:
 
     def close(self) -> None:
         """Free everything, the canvas too."""
+        if self.canvas.lost:
+            return  # everything is gone with it
         self.canvas.make_current()
         self._passes.delete()
         for part in (self._patches, self._softener, self._target, self._resolved, self._picture):

@@ -51,8 +51,9 @@ class World:
         self.playback = Playback(self.speaker, monotonic=lambda: self.now)
         self.playback.open()
 
-    def _make(self, rate):
+    def _make(self, rate, held):
         assert rate in (None, HZ)
+        self.held = held
         if self.unplugged and self.devices:
             raise DeviceError("There is no loudspeaker.")
         self.devices.append(Device(self))
@@ -161,8 +162,19 @@ def test_a_device_that_begins_with_a_gap_is_no_news():
     assert world.notices == []
 
 
+def test_a_device_that_runs_dry_again_and_again_is_made_to_hold_more(world):
+    for _ in range(3):
+        assert world.held == 0.06
+        world.frozen = True
+        world.pass_time(1.9)
+        world.frozen = False
+        world.pass_time(2)
+    assert world.held == 0.12 and len(world.devices) == 2
+    assert world.devices[0].closed and world.stand_ins[-1].closed
+
+
 def test_a_machine_without_a_loudspeaker_is_told_at_the_start():
-    def make(_rate):
+    def make(_rate, _held):
         raise DeviceError("No loudspeaker was found.")
 
     with pytest.raises(DeviceError):
@@ -172,7 +184,7 @@ def test_a_machine_without_a_loudspeaker_is_told_at_the_start():
 def test_closing_a_frozen_device_takes_no_longer_than_it_may():
     device = Device(World())
     device.close = threading.Event().wait
-    speaker = LastingSpeaker(lambda rate: device)
+    speaker = LastingSpeaker(lambda rate, held: device)
     speaker.open(lambda out, dac_time: None)
     closing = threading.Thread(target=speaker.close)
     closing.start()

@@ -67,7 +67,7 @@ class Sync:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line: 0 where every limit was kept, 1 where not, 2 where it could not be measured."""
-    parser = argparse.ArgumentParser(prog="python -m demo.measure sync", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(prog="python -m demo.measure sync", description=__doc__.splitlines()[0])
     parser.add_argument("--claps", type=int, default=200, help="how many (default: 200; 0: none)")
     parser.add_argument("--busy", action="store_true", help="keep every core busy with another program meanwhile")
     parser.add_argument("--drift-ppm", type=float, nargs="*", default=(200.0, -200.0), help="default: 200 -200")

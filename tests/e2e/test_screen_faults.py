@@ -1,0 +1,48 @@
+"""Displays and windows that are really taken away from the running program."""
+
+import os
+import subprocess
+
+import av
+import pytest
+
+from demo.measure.rig import virtual_screen
+from tests.e2e.conftest import or_skip
+from tests.e2e.test_conversation import Demo
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
+
+LONG = "I am going to say something rather long now, so that there is time to pull the plug while I am speaking. " * 3
+
+
+@pytest.fixture
+def own_screen():
+    """A display that may be broken."""
+    with or_skip(virtual_screen()) as screen:
+        yield screen
+
+
+def unplug_display(screen):
+    screen.process.kill()
+
+
+def kill_window(screen):
+    search = ["xdotool", "search", "--onlyvisible", "--class", "."]
+    found = subprocess.run(
+        search, env=os.environ | screen.env, capture_output=True, text=True, timeout=20
+    ).stdout.split()
+    subprocess.run(["xdotool", "windowkill", found[0]], env=os.environ | screen.env, check=True, timeout=20)
+
+
+@pytest.mark.parametrize("fault", [unplug_display, kill_window])
+def test_a_lost_display_is_a_clear_end_that_loses_nothing(own_screen, sound, fault, tmp_path):
+    film, trace = tmp_path / "film.mp4", tmp_path / "trace.json"
+    options = ("--say", LONG, "--record", str(film), "--trace", str(trace))
+    demo = Demo(*options, env=own_screen.env | sound.env)
+    demo.wait_for("Turn 1")
+    fault(own_screen)
+    demo.wait_for("The display is gone, and the window with it; switch it on and start the demo again.", 20)
+    assert demo.process.wait(20) == 2
+    assert trace.exists()
+    with av.open(str(film)) as played:
+        assert sum(1 for _ in played.decode(video=0)) > 10, "the film is whole up to there"
