@@ -15,7 +15,7 @@ import msgpack
 
 PROTOCOL = 3
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-MAX_TEXT = 20_000  # characters of what a client sends to be answered or said: twenty minutes of speech
+MAX_TEXT = 100_000  # characters of what a client sends to be answered or said; of more than 20 000 it is told so
 MAX_COUNT = 2**53  # all whole numbers of the protocol count something
 _UNPACKED = {"max_array_len": 0, "max_map_len": 64, "max_ext_len": 0}  # no message has lists, or more fields
 

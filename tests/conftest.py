@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import NoReturn
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,9 @@ from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.config import AudioDims, HeadDims, MotionDims, PredictorDims, TalkerDims
 from streamingtalker.talker import Talker
 from streamingtalker.topology import Topology
+
+hypothesis.settings.register_profile("busy", deadline=None)  # the machine may be busy with something else
+hypothesis.settings.load_profile("busy")
 
 TINY = TalkerDims(
     motion=MotionDims(

@@ -7,6 +7,7 @@ found. Whatever the bytes are, ``decode`` gives a message or raises WireError wi
 import argparse
 import json
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgpack
-import numpy as np
 
 from demo.messages import (
     Commit,
@@ -69,7 +69,7 @@ HOSTILE = (
     b"\x81\xa1a" * 10_000,  # maps in maps
     b"\x91" * 100_000,
     *(head + b"\xff\xff\xff\xff" for head in (b"\xc6", b"\xc9", b"\xdb", b"\xdd", b"\xdf")),
-    msgpack.packb({"type": "SayText", "turn": 1, "text": "a" * 100_000}),
+    msgpack.packb({"type": "SayText", "turn": 1, "text": "a" * 200_000}),
     msgpack.packb({"type": "Interrupt", "turn": 2**64 - 1, "heard_samples": -(2**63)}),
     msgpack.packb(
         {"type": "TurnEnd", "turn": 1, "reply": "", "samples": 0, "frames": 0, "spans_ms": {"x": float("nan")}}
@@ -80,33 +80,31 @@ HOSTILE = (
 
 def bent(data: bytes, count: int, seed: int) -> Iterator[bytes]:
     """``data`` with up to four pieces changed, cut out, doubled or replaced by some of another message."""
-    random = np.random.default_rng(seed)
+    chance = random.Random(seed)
     for _ in range(count):
         message = bytearray(data)
-        for _ in range(int(random.integers(1, 5))):
-            _bend(message, random)
+        for _ in range(chance.randint(1, 4)):
+            _bend(message, chance)
         yield bytes(message)
 
 
-def _bend(message: bytearray, random: np.random.Generator) -> None:
-    start = int(random.integers(len(message) + 1))
-    end = min(len(message), start + int(random.integers(1, 9)))
-    match random.integers(6):
+def _bend(message: bytearray, chance: random.Random) -> None:
+    start = chance.randint(0, len(message))
+    end = min(len(message), start + chance.randint(1, 8))
+    match chance.randint(0, 5):
         case 0:
-            message[start:end] = random.bytes(end - start)
+            message[start:end] = chance.randbytes(end - start)
         case 1:
             del message[start:end]
         case 2:
             message[start:start] = message[start:end]
         case 3 if end > start:
-            message[start] ^= 1 << int(random.integers(8))
+            message[start] ^= 1 << chance.randint(0, 7)
         case 4 if end > start:
-            message[start] = int(
-                random.choice([0x00, 0x7F, 0x80, 0x90, 0xC1, 0xC6, 0xC9, 0xCB, 0xD9, 0xDB, 0xDF, 0xFF])
-            )
+            message[start] = chance.choice(b"\x00\x7f\x80\x90\xc1\xc6\xc9\xcb\xd9\xdb\xdf\xff")
         case _:
-            other = WHOLE[int(random.integers(len(WHOLE)))]
-            cut = int(random.integers(len(other)))
+            other = chance.choice(WHOLE)
+            cut = chance.randint(0, len(other) - 1)
             message[start:end] = other[cut : cut + 12]
 
 

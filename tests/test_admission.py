@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as listen
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from demo.admission import (
@@ -31,10 +33,12 @@ from demo.admission import (
 from demo.client import Client, ServerConnectionError
 from demo.frame_queue import FrameQueue
 from demo.messages import MAX_MESSAGE_BYTES, PROTOCOL, Hello, TurnEnd, UserText, Welcome, decode, encode
+from demo.openings import Question
 from demo.playback import Playback, SimulatedSpeaker
 from demo.server import NoticeBoard, Server, serve
 from demo.settings import Settings
 from tests.conftest import missing
+from tests.fuzz_messages import WHOLE, bent
 from tests.server_fakes import TestClient, TinyStreamer, check_turn, client, load_fakes, make_engines
 
 TOKEN = "correct-horse-battery"
@@ -316,7 +320,7 @@ def test_only_a_hello_may_be_sent_by_whoever_is_not_welcome():
                     await stranger.recv()
                 assert stranger.close_code == 1009
             async with client(f"ws://127.0.0.1:{port}") as me:
-                await me.send(UserText(1, "H" * 10_000))
+                await me.send(UserText(1, "H" * 100_000))
                 check_turn(await me.until(TurnEnd), 1)
                 me.socket.transport.write(b"\x82\xff" + (MAX_MESSAGE_BYTES + 1).to_bytes(8, "big") + b"mask")
                 with pytest.raises(ConnectionClosed):
@@ -432,5 +436,52 @@ def test_the_server_listens_on_one_loopback_address_by_default():
             await asyncio.open_connection("127.0.0.2", port)
         stop.set()
         await serving
+
+    asyncio.run(main())
+
+
+def test_a_server_survives_whatever_is_sent_after_the_hello():
+    async def main() -> None:
+        async with guarded(Admission()) as port, asyncio.timeout(60):
+            for seed, message in enumerate(message for whole in WHOLE for message in bent(whole, 8, len(whole))):
+                async with connect(f"ws://127.0.0.1:{port}", proxy=None, close_timeout=0.2) as stranger:
+                    await stranger.send(encode(Hello(PROTOCOL)))
+                    with contextlib.suppress(ConnectionClosed, TimeoutError):
+                        await stranger.send(WHOLE[seed % len(WHOLE)])
+                        await stranger.send(message)
+                        async with asyncio.timeout(0.02):
+                            while True:
+                                decode(await stranger.recv())
+            async with client(f"ws://127.0.0.1:{port}") as me:
+                await me.send(UserText(1, "Hm?"))
+                check_turn(await me.until(TurnEnd), 1)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_client_ends_in_one_sentence_whatever_the_server_sends(seed):
+    """A welcome, a turn begun, and then messages out of shape, out of order and out of range."""
+    sent: list[bytes] = []
+
+    async def answer(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(encode(Welcome(PROTOCOL, "tiny", 5, 30.0, 24_000, {})))
+        await socket.recv()
+        with contextlib.suppress(ConnectionClosed):
+            await socket.send(sent[-1])
+
+    async def question() -> AsyncIterator[Question]:
+        yield Question("Hm?", time.monotonic(), {})
+
+    async def main() -> None:
+        async with listen(answer, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for whole in WHOLE:
+                for message in bent(whole, 3, seed):
+                    sent.append(message)
+                    with pytest.raises(ServerConnectionError, match="cannot be talked to"):
+                        async with asyncio.timeout(10):
+                            await client_without_sound().run(url, question)
 
     asyncio.run(main())

@@ -110,7 +110,7 @@ def test_what_is_no_map_with_a_known_type_is_refused(value):
     assert refused(msgpack.packb(value))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.one_of(any_message.map(encode), any_value.map(msgpack.packb)), st.integers(0, 2**32 - 1))
 def test_a_hundred_thousand_bent_messages(data, seed):
     """A thousand messages, each bent in a hundred ways: one exception type, and no time to speak of."""
@@ -123,9 +123,9 @@ def test_a_hundred_thousand_bent_messages(data, seed):
 @pytest.mark.parametrize("data", HOSTILE, ids=lambda data: data[:2].hex())
 def test_what_is_large_or_deep_is_refused_at_once(data):
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.thread_time()
     assert refused(data)
-    took, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+    took, (_, peak) = time.thread_time() - began, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert took < 0.05 and peak < len(data) + 100_000
 
@@ -133,9 +133,9 @@ def test_what_is_large_or_deep_is_refused_at_once(data):
 def test_four_megabytes_of_lists_or_maps_are_refused_at_once():
     room = MAX_MESSAGE_BYTES - 5
     for head, one in ((b"\xdd", b"\x90"), (b"\xdd", b"\x01"), (b"\xdf", b"\xa0\x80")):
-        began = time.perf_counter()
+        began = time.thread_time()
         assert refused(head + (room // len(one)).to_bytes(4, "big") + one * (room // len(one)))
-        assert time.perf_counter() - began < 0.05
+        assert time.thread_time() - began < 0.05
 
 
 @pytest.mark.parametrize(
