@@ -6,9 +6,12 @@ import json
 import math
 import random
 
+import numpy as np
 import pytest
 
+from demo.answering import Answerer
 from demo.kiosk import (
+    LETTERS_A_SECOND,
     Attendant,
     Forget,
     Hush,
@@ -22,11 +25,20 @@ from demo.kiosk import (
     TurnOver,
     Voice,
 )
+from demo.listener import Draft, FinalText, Listener, NotUnderstood, Utterance
+from demo.microphone import BLOCK, RATE, AudioBlock
+from demo.openings import Line
+from demo.persona import Persona
 from demo.preflight import check
 from demo.settings import Settings, SettingsError, parse
 from demo.surroundings import SurroundingsError, adapt
 from demo.trace import TurnTrace
+from demo.turn_taking import Asked, Hushed, Stop, TurnTaking
+from streamingtalker.audio import load_audio
 from streamingtalker.places import PlaceError
+from tests.server_fakes import ScriptedModel
+from tests.test_listener import FRANCE
+from tests.test_measure import Parrot
 from tests.virtual_time import run
 
 RULES = Rules(quiet=60, invite=90, question=20, reply=25, turns_a_minute=3)
@@ -229,3 +241,56 @@ def test_a_stand_keeps_nothing_and_has_visitors_and_a_screen(tmp_path):
     with pytest.raises(SurroundingsError, match="No display and no sound card found"):
         adapt(Settings(kiosk=True), ["no display", "no sound card"])
     assert adapt(Settings(kiosk=True), []) == (Settings(kiosk=True), None)
+
+
+def test_whoever_is_not_understood_at_an_empty_stand_gets_no_answer_and_hush_ends_a_turn():
+    lost = NotUnderstood(Utterance(1, 0, 0.0, True, 0.5, 0.6))
+    taking = TurnTaking()
+    taking.asks_again = False
+    assert taking.step(lost) == []
+    taking.step(Draft(2, "Hm"))
+    assert taking.step(lost) == [Stop(1)], "what was begun in secret is not said either"
+    taking.step(Asked(Line("Welcome.")))
+    assert taking.step(Hushed()) == [Stop(2)] and taking.step(Hushed()) == []
+
+
+def test_an_answer_ends_with_the_sentence_that_is_long_enough():
+    async def said(**limit):
+        persona = Persona("Rosa", "Hi.", "You are Rosa.", longest_answer=9)
+        answerer = Answerer(
+            ScriptedModel(("One two three. Four five six. Seven eight nine. ",)), persona, "en", **limit
+        )
+
+        async def report(text):
+            raise AssertionError(text)
+
+        return [line.text async for line in answerer.answer("Count.", [], lambda step: None, report)]
+
+    assert len(asyncio.run(said())) == 3
+    assert asyncio.run(said(reply_characters=20)) == ["One two three.", "Four five six."]
+    limit = Rules().reply * LETTERS_A_SECOND
+    assert 300 < limit < 500, "a reply of 25 s"
+
+
+def test_who_speaks_too_long_is_answered_to_what_was_said_so_far():
+    voice = np.tile(load_audio(FRANCE)[0], 6) * 0.5  # breaths are no pauses, hardly
+    told = []
+
+    class Replay:
+        name = "replay"
+
+        def open(self):
+            pass
+
+        def close(self):
+            pass
+
+        def blocks(self):
+            for position in range(0, len(voice) - BLOCK + 1, BLOCK):
+                yield AudioBlock(voice[position : position + BLOCK], position, (position + BLOCK) / RATE)
+
+    listener = Listener(Replay(), Parrot("Well I never and"), told.append, longest=4.0)
+    listener.start()
+    assert listener.join(20)
+    ends = [event.utterance.last_speech_sample / RATE for event in told if isinstance(event, FinalText)]
+    assert len(ends) >= 2 and max(np.diff([0.0, *ends])) < 4.5
