@@ -21,7 +21,7 @@ from demo.stage import Stage
 SIZE = (400, 400)
 
 
-def measure(claps: int, headless: bool, film: Path | None) -> dict[str, object]:
+def measure(claps: int, headless: bool, film: Path | None, settle_seconds: float) -> dict[str, object]:
     """Run the clip and say what was seen when."""
     avatar = load_avatar()
     bald = replace(avatar, parts=tuple(part for part in avatar.parts if "hair" not in part.name))  # lighter to draw
@@ -35,7 +35,7 @@ def measure(claps: int, headless: bool, film: Path | None) -> dict[str, object]:
     queue = FrameQueue(60)
     stage = Stage(renderer, Life(Landmarks.of_rig(avatar.rig)), playback.clock, queue, FPS, recorder=recorder)
     playback.open()
-    settle = time.monotonic() + 2.5  # a null sink starts with a gap of up to two seconds
+    settle = time.monotonic() + settle_seconds
     while time.monotonic() < settle:
         stage.step()
     clip = Clip(claps)
@@ -62,8 +62,10 @@ def main() -> None:
     parser.add_argument("--claps", type=int, default=50)
     parser.add_argument("--headless", action="store_true")
     parser.add_argument("--film", type=Path)
+    # A null sink starts with a gap of up to two seconds, and PulseAudio's idea of its latency takes ten to settle.
+    parser.add_argument("--settle", type=float, default=2.5, help="seconds before the first clap")
     options = parser.parse_args()
-    print(json.dumps(measure(options.claps, options.headless, options.film)))
+    print(json.dumps(measure(options.claps, options.headless, options.film, options.settle)))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ MOST_MS = (-45.0, 15.0)  # 5 to 95 % of the claps
 ALL_MS = (-60.0, 40.0)
 WANDER_MS = 5.0  # of the median within an hour
 
+_SETTLE = 12  # seconds until the sound server knows its own latency
 _NEAR = 0.25  # seconds: a flash and a beep farther apart are not the same clap
 _RATE, _BLOCK = 48000, 480  # of the loudspeaker in virtual time
 _LATENCY = 0.06  # seconds, of that loudspeaker
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
 def clap(claps: int, *, busy: bool = False) -> Sync:
     """So many claps on a rig of their own; ``busy``: while other programs keep every core busy. Raises RigError."""
     with tempfile.TemporaryDirectory() as folder, virtual_screen() as screen, sound_server(Path(folder)) as sound:
-        command = [sys.executable, "-m", "demo.measure.clapping", "--claps", str(claps)]
+        command = [sys.executable, "-m", "demo.measure.clapping", "--claps", str(claps), "--settle", str(_SETTLE)]
         with sound.recording() as recording, _burners(os.cpu_count() or 1 if busy else 0):
             done = subprocess.run(
                 command, env=os.environ | screen.env | sound.env, capture_output=True, text=True, timeout=60 + 3 * claps
