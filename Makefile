@@ -28,6 +28,7 @@ check: $(VENV)/test-installed  ## lint and type check
 	$(BIN)/mypy
 
 soak: $(VENV)/test-installed models  ## twenty minutes of a crowd (MINUTES=120 and 480 for hours), judged and plotted
+	SOAK=1 $(BIN)/python -m pytest tests/faults -k hundred -q
 	$(BIN)/python -m demo.soak --minutes $(MINUTES) --out runs/soak $(ARGS)
 
 MINUTES ?= 20

@@ -4,6 +4,7 @@ import contextvars
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
@@ -35,6 +36,8 @@ def in_turn(number: int) -> Iterator[None]:
 
 class JsonLines(logging.Formatter):
     """One object a line: time in UTC, level, module, turn where there is one, and the sentence without Words."""
+
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of ``record``."""
