@@ -12,10 +12,11 @@ import torch
 from streamingtalker.checkpoint import load_talker
 from streamingtalker.convert.__main__ import main
 from streamingtalker.convert.names import AUDIO, MOTION, TALKER, modules
-from streamingtalker.data.prepare.datasets import BIWI, VOCASET
+from streamingtalker.data.prepare.datasets import BIWI, DATA_SETS, VOCASET
 from streamingtalker.generate import generate
 from streamingtalker.generate import main as generate_main
 from streamingtalker.released import ReleasedDims, ReleasedMotion, ReleasedPredictor, ReleasedTalker
+from streamingtalker.released.dims import NETWORKS
 from tests.conftest import tiny_face
 from tests.test_released import HUBERT, speech
 
@@ -371,3 +372,10 @@ def test_the_help_teaches(capsys, arguments):
     text = capsys.readouterr().out
     for word in ("voca_vae.ckpt", "diffar_biwi", "FLAME_masks.pkl", "run_demo.py --talker"):
         assert word in text
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_a_published_network_and_its_data_set_have_the_same_mesh_and_pace(name):
+    network, data_set = NETWORKS[name], DATA_SETS[name]
+    assert (network.motion.vertices, network.fps) == (data_set.vertices, data_set.fps)
+    assert network.motion.bridged or network.motion.latent == network.motion.width

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from streamingtalker.errors import UserError
 from streamingtalker.generate import DEFAULT_WEIGHTS
 from streamingtalker.places import make_place, writing
 from streamingtalker.released import ReleasedTalker
+from streamingtalker.released.dims import NETWORKS
 from streamingtalker.running import PRECISIONS, Running
 from streamingtalker.streamer import FaceModel
 from streamingtalker.topology import Topology
 
 SPEECH = Path(__file__).resolve().parents[2] / "assets" / "questions"
-VERTICES = {"vocaset": 5023, "biwi": 23370}  # of the published meshes
 LARGEST = 0.01  # metres: how far the lips of a random network go, as a talking mouth's do
 
 
@@ -33,7 +33,7 @@ def model_arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--checkpoint", type=Path, help="a model (default: ours)", metavar="FILE")
-    what.add_argument("--preset", choices=sorted(VERTICES), help="the paper's network for a data set, random weights")
+    what.add_argument("--preset", choices=sorted(NETWORKS), help="the paper's network for a data set, random weights")
     parser.add_argument("--recogniser", choices=RECOGNISERS, help="in front of our audio encoder (default: the best)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     parser.add_argument("--threads", type=int, help="of PyTorch (default: as many as it likes)", metavar="N")
@@ -82,10 +82,9 @@ def random_talker(preset: str, device: str = "cpu") -> ReleasedTalker:
     from streamingtalker.training.published import PRESETS
 
     dims = PRESETS[preset].dims
-    dims = replace(dims, motion=replace(dims.motion, vertices=VERTICES[preset]))
     torch.manual_seed(0)
     try:
-        talker = ReleasedTalker(dims, Topology.unknown(VERTICES[preset])).to(device).eval()
+        talker = ReleasedTalker(dims, Topology.unknown(dims.motion.vertices)).to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"Device {device!r} cannot be used here; choose 'cpu' ({str(error)[:80]}).") from error
     with torch.no_grad():

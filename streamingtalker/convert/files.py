@@ -10,7 +10,7 @@ from torch import Tensor
 from streamingtalker.convert.errors import ConvertError
 from streamingtalker.convert.names import COUNTERS, LEFT_OUT, MOTION
 from streamingtalker.convert.released import fill
-from streamingtalker.convert.shapes import preset, read_dims
+from streamingtalker.convert.shapes import find_data_set, read_dims
 from streamingtalker.convert.torch_file import read_state
 from streamingtalker.data.prepare.datasets import DataSet
 from streamingtalker.data.prepare.meshes import read_ply
@@ -54,9 +54,9 @@ def convert(files: PublishedFiles) -> Conversion:
     state, notes = join(files.vqvae, files.talker)
     notes.append(f"{LEFT_OUT} left out")
     try:
-        known = preset(state)
-        dims = read_dims(state, known)
-        face = read_face(files, known.data_set)
+        data_set = find_data_set(state)
+        dims = read_dims(state, data_set)
+        face = read_face(files, data_set)
         talker = fill(state, dims, face)
     except ConvertError as error:
         raise ConvertError(f"{files.talker}: {error}") from error
@@ -64,7 +64,7 @@ def convert(files: PublishedFiles) -> Conversion:
         notes.append(f"{files.talker.name} holds no HuBERT: this talker cannot hear, only be given features")
     if not len(face.upper_face):
         notes.append("no regions were given: lips are the ten vertices of the lip pairs, and the upper face is empty")
-    return Conversion(talker, known.data_set, tuple(notes))
+    return Conversion(talker, data_set, tuple(notes))
 
 
 def join(vqvae: Path, talker: Path) -> tuple[dict[str, Tensor], list[str]]:

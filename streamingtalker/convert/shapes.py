@@ -4,51 +4,38 @@ What shapes do not tell (heads, activation, period, history, frame rate) is know
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from streamingtalker.convert.errors import ConvertError
 from streamingtalker.convert.names import AUDIO, BRIDGE, MOTION, TALKER
-from streamingtalker.data.prepare.datasets import BIWI, VOCASET, DataSet
-from streamingtalker.released.dims import ReleasedDims, ReleasedMotion, ReleasedPredictor
+from streamingtalker.data.prepare.datasets import DATA_SETS, DataSet
+from streamingtalker.released.dims import NETWORKS, ReleasedDims, ReleasedMotion, ReleasedPredictor
 
 STRIDES = (5, 2, 2, 2, 2, 2, 2)  # of HuBERT's convolutions
 
 
-@dataclass(frozen=True)
-class Preset:
-    """What is known of the network published for a data set."""
-
-    data_set: DataSet
-    activation: str
-    period: int
-    history: int
-
-
-PRESETS = (Preset(VOCASET, "relu", period=30, history=60), Preset(BIWI, "gelu", period=25, history=120))
-
-
-def preset(state: dict[str, Tensor]) -> Preset:
-    """The preset of the network's mesh. Raises ConvertError for a mesh of another data set."""
+def find_data_set(state: dict[str, Tensor]) -> DataSet:
+    """The data set of the network's mesh. Raises ConvertError for a mesh of another one."""
     vertices = _size(state, f"{MOTION}decoder.vertice_map_reverse.weight", 0) // 3
-    for known in PRESETS:
-        if known.data_set.vertices == vertices:
+    for known in DATA_SETS.values():
+        if known.vertices == vertices:
             return known
     raise ConvertError(
         f"The network moves {vertices} vertices, but those published are of VOCASET (5023) and BIWI (23370)."
     )
 
 
-def read_dims(state: dict[str, Tensor], known: Preset) -> ReleasedDims:
+def read_dims(state: dict[str, Tensor], data_set: DataSet) -> ReleasedDims:
     """The dimensions of the network with these weights. Raises ConvertError where one is missing."""
+    known = NETWORKS[data_set.name]
     code_dim = _size(state, f"{MOTION}quantize.embedding.weight", 1)
     block = f"{MOTION}encoder.encoder_transformer.net"
     layer = f"{TALKER}transformer_decoder.layers"
     return ReleasedDims(
         motion=ReleasedMotion(
-            vertices=known.data_set.vertices,
+            vertices=data_set.vertices,
             width=_size(state, f"{MOTION}encoder.vertice_mapping.0.weight", 0),
             layers=_count(state, block) // 2,
             feedforward=_size(state, f"{block}.1.fn.fn.l1.weight", 0),
@@ -61,12 +48,12 @@ def read_dims(state: dict[str, Tensor], known: Preset) -> ReleasedDims:
             width=_size(state, f"{TALKER}vq_latent_map.weight", 0),
             layers=_count(state, layer),
             feedforward=_size(state, f"{layer}.0.linear1.weight", 0),
-            activation=known.activation,
-            period=known.period,
+            activation=known.predictor.activation,
+            period=known.predictor.period,
             audio=_size(state, f"{TALKER}audio_feature_map.weight", 1),
-            history=known.history,
+            history=known.predictor.history,
         ),
-        fps=known.data_set.fps,
+        fps=data_set.fps,
         styles=_size(state, f"{TALKER}obj_vector.weight", 0),
         hubert=read_hubert(state),
     )

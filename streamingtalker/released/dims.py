@@ -86,3 +86,13 @@ class ReleasedDims:
     def from_json(cls, document: dict[str, Any]) -> "ReleasedDims":
         """The dimensions written by ``to_json``. Raises ConfigError for a key or a kind of value it does not know."""
         return build(cls, document, "talker")
+
+
+NETWORKS = {  # published with the paper, by data set; what their files hold besides is read from there
+    "vocaset": ReleasedDims(ReleasedMotion(5023)),
+    "biwi": ReleasedDims(
+        ReleasedMotion(23370, components=8, code_dim=128, codes=512, bridged=True),
+        ReleasedPredictor(width=1024, feedforward=2048, activation="gelu", period=25, history=120),
+        fps=25,
+    ),
+}

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from streamingtalker.config import HeadDims, Sampling
+from streamingtalker.config import Sampling
 from streamingtalker.losses import masked_mean, quantisation_loss
-from streamingtalker.released import ReleasedDims, ReleasedMotion, ReleasedPredictor, ReleasedTalker
-from streamingtalker.released.dims import PUBLISHED
+from streamingtalker.released import ReleasedDims, ReleasedTalker
+from streamingtalker.released.dims import NETWORKS, PUBLISHED
 from streamingtalker.training.codebook import CodeKeeper
 from streamingtalker.training.loop import LoopOptions
 from streamingtalker.training.takes import TakeBatch
@@ -26,7 +26,7 @@ DRAWN: Sampling = replace(PUBLISHED, rule="textbook", spacing="trailing")  # of 
 class Preset:
     """How the paper trains on a data set."""
 
-    dims: ReleasedDims  # without the face: its vertices and styles come from the corpus
+    dims: ReleasedDims  # but the face's vertices and the styles come from the corpus
     halve_every: int  # of 400 epochs of stage 1, after which the learning rate is halved; 0: never
     tune_decoder: bool  # in stage 2 the VQ-VAE's decoder learns too
     epochs: int = 400  # of each stage
@@ -56,22 +56,13 @@ class Halving:
         return 0.5 ** min(int(spent * self.times), max(self.times - 1, 0))
 
 
-def _dims(motion: ReleasedMotion, predictor: ReleasedPredictor, fps: int) -> ReleasedDims:
-    head = HeadDims(kind="linear")
-    return ReleasedDims(motion, predictor, fps=fps, head=head, hubert=HUBERT_BASE, sampling=DRAWN)
+def _untrained(name: str) -> ReleasedDims:
+    return replace(NETWORKS[name], hubert=HUBERT_BASE, sampling=DRAWN)
 
 
 PRESETS = {
-    "vocaset": Preset(_dims(ReleasedMotion(0), ReleasedPredictor(), 30), halve_every=20, tune_decoder=False),
-    "biwi": Preset(
-        _dims(
-            ReleasedMotion(0, components=8, code_dim=128, codes=512, bridged=True),
-            ReleasedPredictor(width=1024, feedforward=2048, activation="gelu", period=25, history=120),
-            25,
-        ),
-        halve_every=40,
-        tune_decoder=True,
-    ),
+    "vocaset": Preset(_untrained("vocaset"), halve_every=20, tune_decoder=False),
+    "biwi": Preset(_untrained("biwi"), halve_every=40, tune_decoder=True),
 }
 
 
