@@ -260,6 +260,11 @@ def machine() -> dict[str, object]:
 def measure(parts: Sequence[str], count: int, answers: int, seed: int, draws: bool) -> dict[str, list[Figure]]:
     """All ``parts``. ``count`` of questions, interruptions and noises each; ``answers`` fed back."""
     figures: dict[str, list[Figure]] = {}
+
+    def tell(part: str, rows: list[Figure]) -> None:
+        figures[part] = rows
+        print(table({part: rows}), file=sys.stderr, flush=True)  # the whole takes long
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         asked, sounds = questions(count, folder, seed), noises(count, folder, seed)
@@ -268,21 +273,21 @@ def measure(parts: Sequence[str], count: int, answers: int, seed: int, draws: bo
             hall.until(lambda: hall.turns, 30)  # the greeting
             hall.quiet()
             if "voice" in parts:
-                figures["turn-taking"] = voice_to_voice(hall, asked)
+                tell("turn-taking", voice_to_voice(hall, asked))
             if "interruption" in parts:
-                figures["interruption"] = interruption(hall, asked, seed)
+                tell("interruption", interruption(hall, asked, seed))
             if "noises" in parts:
-                figures["noises over its voice"] = false_interruptions(hall, sounds)
+                tell("noises over its voice", false_interruptions(hall, sounds))
             if "feedback" in parts:
-                figures["its own voice, at -20 dB"] = feedback(hall, answers)
+                tell("its own voice, at -20 dB", feedback(hall, answers))
             late = Figure("the microphone was heard late by, at most", 1000 * hall.visitors.longest_lag, "ms", 100.0)
-            figures["the machine keeps up"] = [late]
+            tell("the machine keeps up", [late])
 
         if set(parts) - {"words"}:
             with Hall(Settings(seed=seed), draws=draws) as hall:
                 hall.run(script)
         if "words" in parts:
-            figures["understanding"] = recognition(asked, 60.0, seed)
+            tell("understanding", recognition(asked, 60.0, seed))
     return figures
 
 
