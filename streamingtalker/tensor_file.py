@@ -6,8 +6,9 @@ the SHA-256 of its content: a flipped bit in a weight would load without a word.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
@@ -16,6 +17,7 @@ import safetensors.numpy
 from streamingtalker.errors import UserError
 from streamingtalker.places import writing
 
+V = TypeVar("V")
 TALKER = "talker.safetensors"  # the file of weights in a folder
 
 
@@ -53,6 +55,11 @@ def read_tensors(path: str | Path, kind: str, prefix: str = "") -> tuple[dict[st
     if metadata.get("kind") != kind:
         raise CheckpointError(f"{path} is a {metadata.get('kind', 'foreign')!r} file where a {kind!r} file is needed.")
     return tensors, metadata
+
+
+def below(tensors: Mapping[str, V], prefix: str) -> dict[str, V]:
+    """Those of ``tensors`` whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], kind: str, metadata: dict[str, Any]) -> None:

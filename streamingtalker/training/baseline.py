@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from streamingtalker.audio.encoder import build_encoder
 from streamingtalker.config import TalkerDims
 from streamingtalker.talker import Talker
-from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
+from streamingtalker.tensor_file import CheckpointError, below, read_tensors, write_tensors
 from streamingtalker.training.stages import Regression
 from streamingtalker.vqvae import MotionBasis
 
@@ -33,13 +32,8 @@ def load_regression(path: str | Path) -> tuple[Regression, TalkerDims, MotionBas
         regression = Regression(dims, build_encoder(dims.audio, dims.fps))
         basis = MotionBasis(dims.motion.vertices, dims.motion.basis, dims.motion.upper_basis)
         for part, module in (("model", regression), ("basis", basis)):
-            module.load_state_dict(_part(tensors, f"{part}/"))
+            values = below(tensors, f"{part}/")
+            module.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()})
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit this version ({str(error)[:120]}); train it again.") from error
     return regression.eval(), dims, basis
-
-
-def _part(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(prefix): torch.from_numpy(value) for name, value in tensors.items() if name.startswith(prefix)
-    }

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
+from streamingtalker.tensor_file import CheckpointError, below, read_tensors, write_tensors
 from streamingtalker.training.machines import Machines
 
 KIND = "training"
@@ -72,20 +72,16 @@ def _restore(parts: Parts, tensors: dict[str, Tensor], machines: Machines) -> No
     chances = tensors.pop("random")
     if len(chances) != machines.count:
         raise ValueError(f"it ran in {len(chances)} processes, this is {machines.count}")
-    parts.module.load_state_dict(_below(tensors, "module/"))
+    parts.module.load_state_dict(below(tensors, "module/"))
     for index, averaged in enumerate(parts.average):
         averaged.copy_(tensors[f"average/{index}"])
     state: dict[int, dict[str, Any]] = {}
-    for name, value in _below(tensors, "optimizer/").items():
+    for name, value in below(tensors, "optimizer/").items():
         index_text, key = name.split("/")
         state.setdefault(int(index_text), {})[key] = value
     groups = parts.optimizer.state_dict()["param_groups"]
     parts.optimizer.load_state_dict({"state": state, "param_groups": groups})
     set_random_state(chances[machines.rank])
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def random_state() -> Tensor:
