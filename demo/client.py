@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import logging
 import math
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -42,6 +44,7 @@ from demo.messages import (
 )
 from demo.openings import Opening, Phrase, Question, Speech
 from demo.playback import Playback
+from demo.speech_text import printable
 from demo.tap import Tap
 from demo.trace import TurnTrace, waited_ms
 from demo.turn_taking import (
@@ -349,7 +352,7 @@ class Client:
         await socket.send(encode(Hello(PROTOCOL, str(self._mood or ""))))
         welcome = decode(await asyncio.wait_for(socket.recv(), 30))
         if isinstance(welcome, Notice):
-            raise WireError(f"it says: {welcome.text}")
+            raise WireError(f"it says: {printable(welcome.text)}")
         if not isinstance(welcome, Welcome):
             raise WireError(f"it answered with {type(welcome).__name__} instead of a welcome")
         if welcome.sample_rate not in _RATES or not 0 < welcome.fps < 1000:
@@ -360,7 +363,7 @@ class Client:
     async def _receive(self, receive: ReceiveBytes) -> None:
         """Hand on what the server sends, until it ends the connection: ConnectionClosed."""
         while True:
-            message = decode(await receive())
+            message = _readable(decode(await receive()))
             if isinstance(message, Notice):
                 self._on_notice(message)
             elif not isinstance(message, ReplyText | PcmChunk | FaceFrame | TurnEnd):
@@ -427,6 +430,16 @@ class Client:
         return dict(opening.spans_ms) | steps
 
 
+def _readable(message: Message) -> Message:
+    """The same without what a screen or a terminal might obey."""
+    match message:
+        case Notice(text=text) | ReplyText(text=text):
+            return dataclasses.replace(message, text=printable(text))
+        case TurnEnd(reply=reply):
+            return dataclasses.replace(message, reply=printable(reply))
+    return message
+
+
 def _check_mood(text: str) -> None:
     try:
         Mood.parse(text)
@@ -475,6 +488,8 @@ def _reason(error: Exception) -> str:
         return f"it ended the connection{f': {error.rcvd.reason}' if error.rcvd and error.rcvd.reason else ''}"
     if isinstance(error, InvalidStatus) and error.response.status_code == HTTPStatus.UNAUTHORIZED:
         return "it wants its token, see --token-file"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not to be trusted, {error.verify_message}; see --tls-cert"
     if isinstance(error, TimeoutError):
         return "it does not answer"
     if isinstance(error, ConnectionRefusedError):

@@ -144,20 +144,21 @@ class Server:
 
     async def _hold(self, socket: ServerConnection) -> None:
         """One connection from hello to goodbye."""
+        address = socket.remote_address  # afterwards nobody knows
         try:
             mood = await self._mood_wanted(socket)
             with self._seat():
                 welcome(socket)
                 await self._converse(socket, mood)
         except FullError as error:
-            log.warning("%s was sent away: %d conversations are going on", socket.remote_address, self._held)
+            log.warning("%s was sent away: %d conversations are going on", address, self._held)
             await _refuse(socket, str(error), TRY_AGAIN_LATER)
         except WireError as error:
-            log.warning("%s sent something else than a message: %s", socket.remote_address, error)
+            log.warning("%s sent something else than a message: %s", address, error)
             await _refuse(socket, f"Not understood: {error}.")
         except ConnectionClosed:
             pass
-        log.info("%s disconnected", socket.remote_address)
+        log.info("%s disconnected", address)
 
     @contextlib.contextmanager
     def _seat(self) -> Iterator[None]:

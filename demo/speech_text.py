@@ -69,7 +69,7 @@ _ENGLISH: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 def plain(text: str) -> str:
     """``text`` without markup, emoji, control characters and addresses; one line, empty where nothing remains."""
-    text = html.unescape(_printable(text)).strip()
+    text = printable(html.unescape(printable(text))).strip()
     if text.startswith("|") and text.count("|") > 2:
         text = ", ".join(cell.strip() for cell in text.strip("|").split("|") if cell.strip(" :-"))
     text = emoji.replace_emoji(text, " ")
@@ -95,7 +95,7 @@ def speakable(text: str, lang: str = "en") -> str:
     return " ".join(text.split()).lstrip(", ")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Control and formatting characters become spaces or vanish; compatibility forms stay."""
     kept = []
     for sign in _ESCAPE.sub("", text):

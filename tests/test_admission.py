@@ -220,6 +220,24 @@ def test_a_client_talks_tls_to_the_certificate_it_was_given(certificate):
     asyncio.run(main())
 
 
+def test_a_client_says_in_words_that_it_does_not_trust_a_certificate(certificate):
+    cert, key = certificate
+    door = open_door(replace(OPEN_TO_ALL, tls_cert=cert, tls_key=key), {TOKEN_VARIABLE: TOKEN})
+
+    async def nothing() -> AsyncIterator[object]:
+        return
+        yield
+
+    async def main() -> None:
+        async with guarded(door) as port:
+            with pytest.raises(
+                ServerConnectionError, match=r"its certificate is not to be trusted, .*; see --tls-cert"
+            ):
+                await client_without_sound().run(f"wss://127.0.0.1:{port}", nothing)
+
+    asyncio.run(main())
+
+
 def test_a_certificate_that_does_not_serve_is_one_sentence(certificate, tmp_path):
     cert, key = certificate
     wrong = private(tmp_path / "wrong.pem", "no certificate")

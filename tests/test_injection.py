@@ -6,15 +6,21 @@ import codecs
 import itertools
 import string
 import unicodedata
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as listen
 
 from demo.answering import Answerer
+from demo.client import Client, ServerConnectionError
 from demo.discretion import Discretion
-from demo.messages import ReplyText, SayText, TurnEnd, UserText
+from demo.frame_queue import FrameQueue
+from demo.messages import PROTOCOL, Notice, ReplyText, SayText, TurnEnd, UserText, Welcome, encode
+from demo.openings import Question
 from demo.persona import ChatMessage, Persona, load_persona
+from demo.playback import Playback, SimulatedSpeaker
 from demo.settings import ASSETS
 from demo.speech_text import speakable
 from tests.server_fakes import PERSONA, ScriptedModel, client, make_engines, of, served
@@ -149,6 +155,7 @@ MARKUP = (
     "&lt;b&gt;Twice&lt;/b&gt; wrapped.",
     "# Title\n> quotation\n* item",
     "\ue000private\U000e0041 tags.",
+    "&#27;[31mHidden&#x202e; in entities&#0;.",
 )
 
 
@@ -191,3 +198,32 @@ def test_a_secret_told_in_pieces_is_not_told_to_the_end():
     assert [discretion.is_discreet(piece) for piece in ("Kestrel.", "4471.", "Quartz.")] == [True, True, False]
     discretion.begin()
     assert all(discretion.is_discreet(piece) for piece in pieces), "a paraphrase is not recognised"
+
+
+def test_nor_the_screen_and_terminal_of_a_client_whose_server_is_hostile():
+    seen: list[str] = []
+
+    async def answer(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(encode(Welcome(PROTOCOL, "tiny", 5, 30.0, 24_000, {})))
+        await socket.recv()
+        await socket.send(encode(Notice("warning", "".join(MARKUP[:2]))))
+        await socket.send(encode(ReplyText(0, "".join(MARKUP[:2]), 0)))
+
+    async def question() -> AsyncIterator[Question]:
+        yield Question("Hm?")
+
+    async def main() -> None:
+        async with listen(answer, "127.0.0.1", 0) as server, asyncio.timeout(30):
+            me = Client(
+                Playback(SimulatedSpeaker()),
+                FrameQueue(),
+                on_notice=lambda notice: seen.append(notice.text),
+                on_trace=lambda trace: seen.append(trace.reply),
+            )
+            with pytest.raises(ServerConnectionError):
+                await me.run(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", question)
+
+    asyncio.run(main())
+    assert seen and all("Red alert." in text or not text for text in seen)
+    assert not any(unicodedata.category(sign) in ("Cc", "Cf") for text in seen for sign in text)
