@@ -12,6 +12,8 @@ from demo.turn_taking import (
     Begin,
     Finish,
     Forget,
+    Found,
+    Lost,
     Muted,
     Pushed,
     Quiet,
@@ -211,3 +213,48 @@ def test_in_a_thousand_random_orders_there_is_one_turn_and_never_a_deadlock(half
         assert world.turn is not None, "whoever asks is answered"
         world.step(Spoken(world.newest))
         assert world.turn is None and world.taking.hearing is Hearing.OPEN
+
+
+# --- a server that is lost -------------------------------------------------------------------------------------------
+
+APOLOGY = "broken_off"
+
+
+def opening_after(*events: object) -> object:
+    """What is asked of the next server."""
+    actions = after(*events).step(Found())
+    return actions[-1].opening if actions else None
+
+
+def test_a_question_of_whose_answer_nothing_was_heard_is_asked_again():
+    assert opening_after(Asked(LINE), Lost()) is LINE
+    assert opening_after(final(1, "Who?"), Lost()).text == "Who?"
+
+
+def test_what_was_heard_in_part_is_apologised_for():
+    assert opening_after(Asked(LINE), Lost(heard=True)).phrase == APOLOGY
+
+
+def test_an_answer_that_is_all_there_goes_on_and_nothing_is_asked():
+    taking = after(Asked(LINE), Lost(complete=True))
+    assert taking.state == Answering(1) and taking.step(Found()) == []
+    assert taking.step(Spoken(1)) == [Finish(1)]
+
+
+def test_a_question_that_kills_is_asked_twice_and_no_more():
+    taking, said = after(Asked(LINE)), []
+    for _ in range(4):
+        taking.step(Lost())
+        said += [action.opening for action in taking.step(Found())]
+    assert [getattr(opening, "phrase", opening) for opening in said] == [LINE, APOLOGY]
+
+
+def test_the_newest_question_waits_for_a_server():
+    assert opening_after(Asked(LINE), Lost(), final(1, "Who?"), final(2, "And why?")).text == "And why?"
+    assert opening_after(Lost(), Draft(1, "Who"), Asked(LINE)) is LINE
+    assert opening_after(Asked(LINE), Lost(), Renewed()) is None
+
+
+def test_a_secret_answer_is_lost_without_a_trace():
+    taking = after(Draft(1, "Who?"))
+    assert taking.step(Lost()) == [Stop(1)] and taking.step(Found()) == []
