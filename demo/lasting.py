@@ -110,7 +110,7 @@ class LastingSpeaker:
         """Stop asking."""
         self._over.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(_GOODBYE_SECONDS)  # it may be opening a device of a frozen sound server
         if self._stand_in is not None:
             self._stand_in.close()
         _leave(self._device.close)
