@@ -11,12 +11,12 @@ from streamingtalker.bench import main
 from streamingtalker.benchmark import frames, models
 from streamingtalker.benchmark.hearing import difference
 from streamingtalker.benchmark.passage import DECODER, EAR, PARTS, Block, median_cost, passage
+from streamingtalker.benchmark.published_live import PublishedLive
 from streamingtalker.config import frame_count
 from streamingtalker.errors import UserError
 from streamingtalker.released import ReleasedMotion
 from streamingtalker.training.published import PRESETS
 from tests.conftest import tiny_talker
-from tests.reference_live import ReferenceLive
 from tests.test_released import DIMS, live, released, speech
 
 
@@ -45,7 +45,7 @@ def test_the_reference_is_the_published_live_path():
     audio = torch.randn(7, 12)
     expected_latents, expected = live(talker, audio)
     random, size = torch.Generator().manual_seed(3), talker.dims.motion.latent
-    path = ReferenceLive(talker, "textbook", identity=1)
+    path = PublishedLive(talker, "textbook", identity=1)
     for k in range(7):
         noise = torch.cat([torch.zeros(1, k, size), torch.randn(1, 1, size, generator=random)], dim=1)
         torch.testing.assert_close(path.next_frame(audio[None], noise), expected[k], rtol=0, atol=1e-5)

@@ -11,6 +11,7 @@ import numpy as np
 
 from streamingtalker.benchmark.models import Subject, keep, model_arguments
 from streamingtalker.benchmark.passage import EAR, PARTS, Block, median_cost, passage
+from streamingtalker.benchmark.published_live import PublishedLive
 from streamingtalker.benchmark.timing import cut
 from streamingtalker.config import RATE
 from streamingtalker.errors import UserError, command_line
@@ -127,14 +128,10 @@ def _rounding(model: ReleasedTalker, pcm: np.ndarray) -> dict[str, float]:
 
 
 class _Published:
-    """The published live path, which is written in the tests."""
+    """Times of the published live path."""
 
     def __init__(self, model: ReleasedTalker, speech: np.ndarray) -> None:
-        try:
-            from tests.reference_live import ReferenceLive
-        except ImportError as error:
-            raise UserError("The published path is in the tests; run in a clone, or with --no-reference.") from error
-        self._path = ReferenceLive(model)
+        self._path = PublishedLive(model)
         self._pcm = cut(speech, REFERENCE_CLIP)
         self._features = self._path.hear(self._pcm)
         self._frames: dict[int, list[float]] = {place: [] for place in PLACES}

@@ -12,7 +12,7 @@ from streamingtalker.config import frame_count
 from streamingtalker.released import ReleasedTalker
 
 
-class ReferenceLive:
+class PublishedLive:
     """One utterance. Plain layers, nothing kept from frame to frame but the latents."""
 
     def __init__(self, talker: ReleasedTalker, rule: str = "released", identity: int = 0) -> None:
