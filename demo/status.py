@@ -48,6 +48,8 @@ class Status:
     def _state(self, now: PlaybackTime) -> str:
         if self.turn is not None:
             return "speaking" if self._speaks(now) else "thinking"
+        if self.away:
+            return "idle"
         if self.hearing:
             return "hearing"
         return "listening" if self.listening else "idle"
