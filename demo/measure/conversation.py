@@ -193,9 +193,10 @@ def feedback(hall: Hall, count: int) -> list[Figure]:
     """Whether it takes its own voice, fed back into the microphone, for somebody's."""
     begun = len(hall.turns)
     for number in range(count):
+        before = len(hall.turns)
         hall.client.ask(Question(QUESTIONS[number % len(QUESTIONS)]))
-        hall.until(lambda: hall.client.status.turn is not None, 5)
-        hall.quiet(90)
+        hall.until(lambda before=before: len(hall.turns) > before, 90)  # type: ignore[misc]
+        hall.quiet()
     time.sleep(1.5)
     turns = hall.turns[begun:]
     return [
