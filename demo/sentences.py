@@ -20,6 +20,7 @@ _END = re.compile(
 _AFTER_ORDINALS = ("Jan", "Feb", "März", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez", "Jahrhundert")
 _CLAUSE = re.compile(r"[,;:—–](?=\s)|[，；、：]")
 _SPACE = re.compile(r"\s")
+_LONGEST_WORD = 64  # letters that are looked at before and behind a mark
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,11 @@ def _goes_on(line: str, match: re.Match[str]) -> bool:
         return True
     if marks != ".":
         return False
-    word = line[: match.start()].rsplit(None, 1)[-1].lstrip("(\"'“‘*_[") if match.start() else ""
-    if word.isdigit() and _names_a_month(line[match.end() :].split()[0]):
+    before = line[max(match.start() - _LONGEST_WORD, 0) : match.start()]  # a line may be very long
+    word = before.rsplit(None, 1)[-1].lstrip("(\"'“‘*_[") if before.strip() else ""
+    if word.isdigit() and _names_a_month(line[match.end() : match.end() + _LONGEST_WORD].split()[0]):
         return True  # "am 3. Oktober"
-    if line[: match.start()].strip().isdigit() or ("." in word and word.replace(".", "").isalpha()):
+    if (match.start() < _LONGEST_WORD and before.strip().isdigit()) or ("." in word and word.replace(".", "").isalpha()):
         return True  # "1. First", "U.S.", "e.g."
     return word.lower() in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "I")
 
