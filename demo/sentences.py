@@ -66,7 +66,8 @@ class SentenceCutter:
         line_end = self._text.find("\n")
         line = self._text if line_end < 0 else self._text[:line_end]
         if not self._in_code and not line.lstrip().startswith("```"):
-            end = _sentence_end(line) or (line_end < 0 and self._early_end(line))
+            near = line if line_end >= 0 else line[: self._lengths.word + _LONGEST_WORD]  # further on it is cut anyway
+            end = _sentence_end(near) or (line_end < 0 and self._early_end(line))
             if end:
                 return self._take(end)
         return self._take(line_end + 1) if line_end >= 0 else None
@@ -121,7 +122,8 @@ def _goes_on(line: str, match: re.Match[str]) -> bool:
     word = before.rsplit(None, 1)[-1].lstrip("(\"'“‘*_[") if before.strip() else ""
     if word.isdigit() and _names_a_month(line[match.end() : match.end() + _LONGEST_WORD].split()[0]):
         return True  # "am 3. Oktober"
-    if (match.start() < _LONGEST_WORD and before.strip().isdigit()) or ("." in word and word.replace(".", "").isalpha()):
+    begins = match.start() < _LONGEST_WORD and before.strip().isdigit()
+    if begins or ("." in word and word.replace(".", "").isalpha()):
         return True  # "1. First", "U.S.", "e.g."
     return word.lower() in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "I")
 
