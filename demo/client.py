@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from demo.connection import receive_while_alive
 from demo.frame_queue import NOBODY, FrameQueue
-from demo.listener import Hearing
+from demo.hearing import Hearing
 from demo.messages import (
     MAX_MESSAGE_BYTES,
     PROTOCOL,

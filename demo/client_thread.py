@@ -17,6 +17,16 @@ from demo.devices import PortAudioStreams
 from demo.echo import CleanMicrophone, EchoError, Played
 from demo.end_of_turn import Patience
 from demo.frame_queue import FrameQueue
+from demo.hearing import (
+    FinalText,
+    Hearing,
+    ListenerEvent,
+    ListenerFailed,
+    NotUnderstood,
+    PartialText,
+    RecordingEnded,
+    UserSpeaking,
+)
 from demo.kiosk import (
     Action,
     Attendant,
@@ -33,18 +43,7 @@ from demo.kiosk import (
     Voice,
 )
 from demo.lasting import lasting_microphone
-from demo.listener import (
-    LONGEST_SECONDS,
-    FinalText,
-    Hearing,
-    Listener,
-    ListenerEvent,
-    ListenerFailed,
-    NotUnderstood,
-    PartialText,
-    RecordingEnded,
-    UserSpeaking,
-)
+from demo.listener import LONGEST_SECONDS, Listener
 from demo.logs import Words, in_turn
 from demo.messages import Notice, Welcome, WireError
 from demo.microphone import Microphone, WavMicrophone

@@ -12,16 +12,20 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
 
-from demo.barge_in import SpeechJudge
 from demo.end_of_turn import Patience
+from demo.hearing import (
+    Hearing,
+    ListenerEvent,
+    ListenerFailed,
+    RecordingEnded,
+    Utterance,
+)
 from demo.microphone import RATE, AudioBlock, Microphone, Recording
 from demo.recognizers import Recognizer
+from demo.understanding import Forget, RecogniserThread, Speakers, UtteranceEnded, Work
 from demo.voice_activity import (
     SileroDetector,
     SpeechAudio,
@@ -29,7 +33,6 @@ from demo.voice_activity import (
     SpeechEnded,
     SpeechEvent,
     SpeechPaused,
-    SpeechResumed,
     SpeechStarted,
     VoiceActivity,
     VoiceActivityOptions,
@@ -43,109 +46,6 @@ _TAIL_SECONDS = 0.25  # stays deaf after the avatar fell silent: rooms reverbera
 _SILENCE_DB = -100.0  # the lowest level told
 _ATTACK = RATE // 10  # samples by which a voice begins before it is taken for one
 _RECORDING_GRACE = RATE // 2  # samples after a recording within which an utterance in it has begun, if there is one
-
-
-class Hearing(StrEnum):
-    """How much the listener hears."""
-
-    OPEN = "open"  # everything: it is the user's turn
-    GUARDED = "guarded"  # only what interrupts the avatar, whose turn it is
-    DEAF = "deaf"  # nothing: half-duplex, or muted by the user
-
-
-@dataclass(frozen=True)
-class UserSpeaking:
-    """Somebody has begun to speak."""
-
-    utterance: int  # counts from 1
-    time: float  # monotonic seconds of the first sound, roughly
-    interrupts: bool = False  # it came while the avatar had the turn, and is no cough or "mm-hm"
-
-
-@dataclass(frozen=True)
-class PartialText:
-    """What was understood so far, for the caption."""
-
-    utterance: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Draft:
-    """What was understood up to the first short silence: perhaps all of it, perhaps the user goes on."""
-
-    utterance: int
-    text: str
-
-
-@dataclass(frozen=True)
-class DraftWithdrawn:
-    """The user went on speaking, or meant something else: the draft was not all."""
-
-    utterance: int
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """When an utterance was. Times are monotonic seconds."""
-
-    number: int
-    last_speech_sample: int  # position in the microphone's stream
-    last_speech_time: float  # when that sample was captured
-    exact: bool  # measured in the recording that plays; else estimated by voice activity, up to 0.1 s late
-    decided_time: float  # when it was clear that the user has finished
-    text_time: float  # when the text was there
-
-
-@dataclass(frozen=True)
-class FinalText:
-    """What the user said: the words of the draft, if there was one and it was not withdrawn."""
-
-    text: str
-    utterance: Utterance
-
-
-@dataclass(frozen=True)
-class NotUnderstood:
-    """Somebody spoke, but no text came of it."""
-
-    utterance: Utterance
-
-
-@dataclass(frozen=True)
-class RecordingEnded:
-    """A recording is over and all that came of it has been told."""
-
-    path: Path
-    attempts: int  # FinalText and NotUnderstood told while it played
-
-
-@dataclass(frozen=True)
-class ListenerFailed:
-    """Nothing is heard any more; the message is for the user."""
-
-    message: str
-
-
-ListenerEvent = (
-    UserSpeaking | PartialText | Draft | DraftWithdrawn | FinalText | NotUnderstood | RecordingEnded | ListenerFailed
-)
-
-
-@dataclass(frozen=True)
-class _Ended:
-    """For the recognising thread: the utterance is complete."""
-
-    speech_samples: int  # of its audio, before the silence at its end
-    utterance: Utterance
-
-
-@dataclass(frozen=True)
-class _Forget:
-    """For the recognising thread: drop the utterance in progress."""
-
-
-_Work = SpeechStarted | SpeechAudio | SpeechPaused | SpeechResumed | _Ended | _Forget | RecordingEnded
 
 
 class Listener:
@@ -178,13 +78,13 @@ class Listener:
         )
         self._activity = VoiceActivity(detector or SileroDetector(), options)
         self._wish = _Wish(tail)
-        self._work: queue.Queue[_Work | None] = queue.Queue()
-        self._speakers = _Speakers(emit)
+        self._work: queue.Queue[Work | None] = queue.Queue()
+        self._speakers = Speakers(emit)
 
         def judge(pause: SpeechPaused, text: str) -> None:
             self._activity.end_after(pause.last_speech_sample, patience.silence_ms(text, language))
 
-        self._recogniser = _Recogniser(recognizer, self._work, self._speakers, emit, judge, monotonic)
+        self._recogniser = RecogniserThread(recognizer, self._work, self._speakers, emit, judge, monotonic)
         self._threads = [
             threading.Thread(target=self._guard, args=(self._hear,), name="listener", daemon=True),
             threading.Thread(target=self._guard, args=(self._recogniser.run,), name="recogniser", daemon=True),
@@ -263,7 +163,7 @@ class Listener:
             return
         self._deaf = True
         if self._activity.speaking:
-            self._work.put(_Forget())
+            self._work.put(Forget())
         self._activity.reset()
 
     def _handle(self, event: SpeechEvent, block: AudioBlock, mode: Hearing) -> None:
@@ -276,7 +176,7 @@ class Listener:
             self._speakers.hear(event.audio, mode)
         if isinstance(event, SpeechEnded):
             self._recordings.utterance_ended()
-            self._work.put(_Ended(event.last_speech_sample - self._started, self._times(event, block)))
+            self._work.put(UtteranceEnded(event.last_speech_sample - self._started, self._times(event, block)))
         else:
             self._work.put(event)
 
@@ -331,151 +231,6 @@ class _Wish:
         """How what was captured at that time is to be heard."""
         with self._lock:
             return self._mode if captured > self._deaf_until else Hearing.DEAF
-
-
-class _Speakers:
-    """Tells that somebody speaks, once an utterance; over the avatar's voice only if it is surely speech.
-
-    Two threads find out: the hearing one by the sound, the recognising one by the words.
-    """
-
-    def __init__(self, emit: Callable[[ListenerEvent], None]) -> None:
-        self._emit = emit
-        self._judge = SpeechJudge()
-        self._lock = threading.Lock()
-        self._told = 0  # the last utterance that was told of
-        self._current = UserSpeaking(0, 0.0)
-
-    def begin(self, utterance: int, time: float) -> None:
-        """Perhaps somebody speaks, since monotonic ``time``."""
-        self._judge.reset()
-        self._current = UserSpeaking(utterance, time)
-
-    def hear(self, pcm: np.ndarray, mode: Hearing) -> None:
-        """The next float32 [n] of that, heard in ``mode``."""
-        if self._told == self._current.utterance:
-            return
-        self._judge.feed(pcm)
-        if mode is Hearing.OPEN:
-            self._tell(self._current)
-        elif self._judge.sure:
-            self._tell(replace(self._current, interrupts=True))
-
-    def read(self, utterance: int, text: str) -> bool:
-        """Whether ``utterance``, in which ``text`` was recognised, is one at all."""
-        current = self._current
-        if current.utterance == utterance and self._judge.believes(text):
-            self._tell(replace(current, interrupts=True))
-        return self._told >= utterance
-
-    def _tell(self, speaking: UserSpeaking) -> None:
-        with self._lock:
-            if self._told < speaking.utterance:
-                self._told = speaking.utterance
-                self._emit(speaking)
-
-
-class _Recogniser:
-    """The recognising thread: works through what the hearing one leaves it."""
-
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        work: "queue.Queue[_Work | None]",
-        speakers: _Speakers,
-        emit: Callable[[ListenerEvent], None],
-        judge: Callable[[SpeechPaused, str], None],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self._recognizer = recognizer
-        self._work = work
-        self._speakers = speakers
-        self._emit = emit
-        self._judge = judge  # is told what was understood at a pause
-        self._monotonic = monotonic
-        self._abandoned = threading.Event()
-        self._utterance = 0
-        self._shown = ""
-        self._draft = ""
-        self._paused = False
-        self._new = 0  # samples since the last partial text
-
-    def abandon(self) -> None:
-        """End after what is being done now."""
-        self._abandoned.set()
-
-    def run(self) -> None:
-        while (work := self._work.get()) is not None and not self._abandoned.is_set():
-            try:
-                self._do(work)
-            finally:
-                self._work.task_done()
-        self._work.task_done()
-
-    def _do(self, work: _Work) -> None:
-        match work:
-            case SpeechStarted():
-                self._begin()
-                self._feed(work.audio)
-            case SpeechAudio():
-                self._feed(work.audio)
-                self._perhaps_show()
-            case SpeechPaused():
-                self._paused = True
-                self._write_draft(work)
-            case SpeechResumed():
-                self._paused = False
-                self._withdraw()
-            case _Ended():
-                self._finish(work)
-            case _Forget():
-                self._recognizer.reset()
-            case RecordingEnded():
-                self._emit(work)
-
-    def _begin(self) -> None:
-        self._utterance += 1
-        self._recognizer.reset()
-        self._shown, self._draft, self._new, self._paused = "", "", 0, False
-
-    def _feed(self, audio: np.ndarray) -> None:
-        self._recognizer.feed(audio)
-        self._new += len(audio)
-
-    def _perhaps_show(self) -> None:
-        """A partial text when there is enough new audio and no work waits: it must not delay the final one."""
-        if not self._paused and self._new >= self._recognizer.partial_interval * RATE and self._work.empty():
-            self._show()
-
-    def _show(self) -> bool:
-        """Whether there is anything to show."""
-        self._new = 0
-        text = self._recognizer.partial()
-        if not text or not self._speakers.read(self._utterance, text):
-            return False
-        if text != self._shown:
-            self._shown = text
-            self._emit(PartialText(self._utterance, text))
-        return True
-
-    def _write_draft(self, pause: SpeechPaused) -> None:
-        if self._show():
-            self._draft = self._shown
-            self._emit(Draft(self._utterance, self._draft))
-        self._judge(pause, self._draft)
-
-    def _withdraw(self) -> None:
-        if self._draft:
-            self._draft = ""
-            self._emit(DraftWithdrawn(self._utterance))
-
-    def _finish(self, ended: _Ended) -> None:
-        text = self._recognizer.finish(ended.speech_samples)
-        if text != self._draft:
-            self._withdraw()
-        utterance = replace(ended.utterance, text_time=self._monotonic())
-        if self._speakers.read(utterance.number, text):
-            self._emit(FinalText(text, utterance) if text else NotUnderstood(utterance))
 
 
 def _decibels(pcm: np.ndarray) -> float:

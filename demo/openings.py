@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demo.listener import ListenerFailed, RecordingEnded
+from demo.hearing import ListenerFailed, RecordingEnded
 from streamingtalker.audio import AudioError, load_audio
 from streamingtalker.errors import UserError
 

@@ -14,7 +14,15 @@ Turns are only counted up. Whatever belongs to another turn than the newest is d
 import re
 from dataclasses import dataclass
 
-from demo.listener import Draft, DraftWithdrawn, FinalText, Hearing, NotUnderstood, UserSpeaking, Utterance
+from demo.hearing import (
+    Draft,
+    DraftWithdrawn,
+    FinalText,
+    Hearing,
+    NotUnderstood,
+    UserSpeaking,
+    Utterance,
+)
 from demo.openings import Opening, Phrase, Question
 
 # --- what happens ----------------------------------------------------------------------------------------------------

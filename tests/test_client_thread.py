@@ -15,8 +15,15 @@ from demo import messages as m
 from demo.client_thread import ClientThread, Shared
 from demo.echo import EchoError
 from demo.frame_queue import FrameQueue
+from demo.hearing import (
+    Draft,
+    DraftWithdrawn,
+    FinalText,
+    NotUnderstood,
+    UserSpeaking,
+    Utterance,
+)
 from demo.kiosk import Forget, Hush, Rest
-from demo.listener import Draft, DraftWithdrawn, FinalText, NotUnderstood, UserSpeaking, Utterance
 from demo.playback import Playback, SimulatedSpeaker
 from demo.settings import Settings
 from demo.stage import SyncMeter

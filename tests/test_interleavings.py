@@ -17,7 +17,15 @@ from demo.client import Client
 from demo.conversation import BROKEN_OFF, Conversation
 from demo.engines import Engines
 from demo.frame_queue import FrameQueue
-from demo.listener import Draft, DraftWithdrawn, FinalText, Hearing, NotUnderstood, UserSpeaking, Utterance
+from demo.hearing import (
+    Draft,
+    DraftWithdrawn,
+    FinalText,
+    Hearing,
+    NotUnderstood,
+    UserSpeaking,
+    Utterance,
+)
 from demo.messages import PROTOCOL, FaceFrame, Message, PcmChunk, ReplyText, TurnEnd, Welcome, decode, encode
 from demo.openings import Opening, Phrase, Question
 from demo.persona import ChatMessage

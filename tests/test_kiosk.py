@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from demo.answering import Answerer
+from demo.hearing import Draft, FinalText, NotUnderstood, Utterance
 from demo.kiosk import (
     LETTERS_A_SECOND,
     Attendant,
@@ -25,7 +26,7 @@ from demo.kiosk import (
     TurnOver,
     Voice,
 )
-from demo.listener import Draft, FinalText, Listener, NotUnderstood, Utterance
+from demo.listener import Listener
 from demo.microphone import BLOCK, RATE, AudioBlock
 from demo.openings import Line
 from demo.persona import Persona

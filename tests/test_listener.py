@@ -8,18 +8,18 @@ import pytest
 from demo.acoustics import NO_INTERRUPTIONS, at_level
 from demo.devices import DeviceError
 from demo.end_of_turn import Patience
-from demo.listener import (
+from demo.hearing import (
     Draft,
     DraftWithdrawn,
     FinalText,
     Hearing,
-    Listener,
     ListenerFailed,
     NotUnderstood,
     PartialText,
     RecordingEnded,
     UserSpeaking,
 )
+from demo.listener import Listener
 from demo.microphone import BLOCK, RATE, AudioBlock, WavMicrophone
 from demo.models import ModelError, ModelStore
 from demo.recognizers import WhisperRecognizer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from demo.listener import ListenerFailed, RecordingEnded
+from demo.hearing import ListenerFailed, RecordingEnded
 from demo.openings import (
     Line,
     ListeningError,

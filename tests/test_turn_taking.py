@@ -4,7 +4,15 @@ import random
 
 import pytest
 
-from demo.listener import Draft, DraftWithdrawn, FinalText, Hearing, NotUnderstood, UserSpeaking, Utterance
+from demo.hearing import (
+    Draft,
+    DraftWithdrawn,
+    FinalText,
+    Hearing,
+    NotUnderstood,
+    UserSpeaking,
+    Utterance,
+)
 from demo.openings import Line, Phrase, Question
 from demo.turn_taking import (
     Answering,

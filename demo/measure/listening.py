@@ -10,7 +10,8 @@ import numpy as np
 
 from demo.acoustics import at_level, in_noise
 from demo.echo import CleanMicrophone, Played
-from demo.listener import FinalText, Listener, ListenerEvent, NotUnderstood, UserSpeaking
+from demo.hearing import FinalText, ListenerEvent, NotUnderstood, UserSpeaking
+from demo.listener import Listener
 from demo.measure.visitors import Sound
 from demo.microphone import BLOCK, RATE, AudioBlock
 from demo.recognizers import Recognizer
