@@ -9,7 +9,6 @@ import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from demo.active_turn import ActiveTurn
 from demo.connection import receive_while_alive
 from demo.frame_queue import NOBODY, FrameQueue
 from demo.hearing import Hearing
@@ -31,18 +31,14 @@ from demo.messages import (
     NewConversation,
     Notice,
     PcmChunk,
-    Performance,
     ReplyText,
-    SayPhrase,
-    SayText,
     TurnEnd,
-    UserText,
     Welcome,
     WireError,
     decode,
     encode,
 )
-from demo.openings import Opening, Phrase, Question, Speech
+from demo.openings import Opening, requests
 from demo.playback import Playback
 from demo.speech_text import printable
 from demo.tap import Tap
@@ -72,8 +68,6 @@ SendBytes = Callable[[bytes], Awaitable[None]]
 ReceiveBytes = Callable[[], Awaitable[bytes | str]]
 
 _FRAMES_BEFORE_SOUND = 3  # a tenth of a second of face is there before the voice is heard
-_AUDIBLE = 0.004  # -48 dBFS: where a voice begins to be heard
-_PIECE = 24_000  # samples of a recording in one message
 _RATES = range(8_000, 192_001)  # Hz
 _VERTEX_BYTES = 3 * 2  # float16
 _CONNECTION: dict[str, Any] = {
@@ -91,43 +85,6 @@ class ServerConnectionError(UserError):
 
 class ServerLostError(ServerConnectionError):
     """The server was there, or may yet be: another attempt may reach it."""
-
-
-@dataclass
-class ActiveTurn:
-    """The turn now going on."""
-
-    number: int
-    opening: Opening
-    welcome: Welcome
-    begun_at: float  # monotonic, when the server was asked
-    over: "asyncio.Future[None]"
-    secret: bool = False  # nothing of it is heard or shown
-    speculative: bool = False  # it was secret at first
-    captions: list[ReplyText] = field(default_factory=list)
-    frames: int = 0  # received
-    samples: int = 0  # received
-    audible_sample: int | None = None  # the first that can be heard
-    end: TurnEnd | None = None
-
-    def note_pcm(self, pcm: np.ndarray) -> None:
-        """Count a piece of the answer's audio and find where it becomes audible."""
-        if self.audible_sample is None:
-            loud = np.flatnonzero(np.abs(pcm) > _AUDIBLE)
-            self.audible_sample = self.samples + int(loud[0]) if len(loud) else None
-        self.samples += len(pcm)
-
-    def caption_at(self, seconds: float | None) -> str:
-        """The sentence being spoken ``seconds`` into the turn."""
-        sample = (seconds or 0.0) * self.welcome.sample_rate
-        begun = [caption.text for caption in self.captions if caption.start_sample <= sample]
-        return begun[-1] if begun else ""
-
-    def mood_at(self, seconds: float | None) -> Mood | None:
-        """The mood of the sentence being spoken ``seconds`` into the turn, or about to be; None where none is there."""
-        sample = (seconds or 0.0) * self.welcome.sample_rate
-        begun = [caption.mood for caption in self.captions if caption.start_sample <= sample]
-        return Mood.parse(begun[-1]) if begun else None
 
 
 class Client:
@@ -301,7 +258,7 @@ class Client:
         secret = begin.secretly
         turn = ActiveTurn(number, begin.opening, welcome, self._monotonic(), loop.create_future(), secret, secret)
         self._turn = turn
-        for message in _messages(number, begin.opening, secret):
+        for message in requests(number, begin.opening, secret):
             self._outbox.put_nowait(message)
         if not secret:
             self._on_turn(turn)
@@ -445,28 +402,6 @@ def _check_mood(text: str) -> None:
         Mood.parse(text)
     except MoodError as error:
         raise WireError("it names a mood that there is not") from error
-
-
-def _messages(turn: int, opening: Opening, tentative: bool) -> list[Message]:
-    """What tells the server of an opening."""
-    match opening:
-        case Question():
-            return [UserText(turn, opening.text, tentative)]
-        case Phrase():
-            return [SayPhrase(turn, opening.phrase)]
-        case Speech():
-            return _performance(turn, opening)
-        case _:
-            return [SayText(turn, opening.text)]
-
-
-def _performance(turn: int, speech: Speech) -> list[Message]:
-    pcm = (np.clip(speech.pcm, -1, 1) * 32767).astype("<i2")
-    pieces = [pcm[start : start + _PIECE] for start in range(0, len(pcm), _PIECE)]
-    return [
-        Performance(turn, piece.tobytes(), speech.sample_rate, last=number == len(pieces) - 1)
-        for number, piece in enumerate(pieces)
-    ]
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[Event], None], event: Event) -> None:

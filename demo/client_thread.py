@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from demo.active_turn import ActiveTurn
 from demo.admission import credentials
-from demo.client import ActiveTurn, Client, ServerConnectionError
+from demo.client import Client, ServerConnectionError
 from demo.decency import Decency
 from demo.devices import PortAudioStreams
 from demo.echo import CleanMicrophone, EchoError, Played

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from demo.hearing import ListenerFailed, RecordingEnded
+from demo.messages import Message, Performance, SayPhrase, SayText, UserText
 from streamingtalker.audio import AudioError, load_audio
 from streamingtalker.errors import UserError
 
 log = logging.getLogger(__name__)
+
+_PIECE = 24_000  # samples of a recording in one message
 
 ListenerNews = RecordingEnded | ListenerFailed  # what is no part of a turn
 
@@ -125,3 +128,25 @@ def _check(news: ListenerNews) -> RecordingEnded:
     if isinstance(news, ListenerFailed):
         raise ListeningError(news.message)
     return news
+
+
+def requests(turn: int, opening: Opening, tentative: bool) -> list[Message]:
+    """What tells the server of an opening."""
+    match opening:
+        case Question():
+            return [UserText(turn, opening.text, tentative)]
+        case Phrase():
+            return [SayPhrase(turn, opening.phrase)]
+        case Speech():
+            return _performance(turn, opening)
+        case _:
+            return [SayText(turn, opening.text)]
+
+
+def _performance(turn: int, speech: Speech) -> list[Message]:
+    pcm = (np.clip(speech.pcm, -1, 1) * 32767).astype("<i2")
+    pieces = [pcm[start : start + _PIECE] for start in range(0, len(pcm), _PIECE)]
+    return [
+        Performance(turn, piece.tobytes(), speech.sample_rate, last=number == len(pieces) - 1)
+        for number, piece in enumerate(pieces)
+    ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from demo.client import ActiveTurn
+from demo.active_turn import ActiveTurn
 from demo.clock import PlaybackTime
 from demo.life import Bearing
 from demo.messages import ReplyText

@@ -8,7 +8,8 @@ import pytest
 from websockets.asyncio.server import serve
 
 from demo import messages as m
-from demo.client import ActiveTurn, Client, ServerConnectionError
+from demo.active_turn import ActiveTurn
+from demo.client import Client, ServerConnectionError
 from demo.frame_queue import FrameQueue
 from demo.openings import Line, Phrase, Question, Speech
 from demo.playback import Playback, SimulatedSpeaker
@@ -79,7 +80,7 @@ def test_two_questions_are_two_turns_one_after_the_other():
     assert traces[0].reply == "Hello there."
     assert traces[0].audio_seconds == pytest.approx(0.4)
     assert traces[0].frames_generated == 12
-    assert turns[0].caption_at(0.1) == "Hello there."
+    assert turns[0].captions[0].text == "Hello there."
 
 
 def test_voice_to_voice_counts_to_the_first_audible_sample():
@@ -238,12 +239,6 @@ def test_no_server_is_one_sentence():
     playback = Playback(SimulatedSpeaker())
     with pytest.raises(ServerConnectionError, match=r"ws://127\.0\.0\.1:1 "):
         asyncio.run(Client(playback, FrameQueue()).run("ws://127.0.0.1:1", nothing))
-
-
-def test_captions_follow_the_voice():
-    turn = ActiveTurn(1, Line("x"), WELCOME, 0.0, over=None)
-    turn.captions = [m.ReplyText(1, "One.", 0), m.ReplyText(1, "Two.", RATE)]
-    assert [turn.caption_at(at) for at in (None, 0.5, 1.0, 9.0)] == ["One.", "One.", "Two.", "Two."]
 
 
 def test_the_mood_follows_the_voice():

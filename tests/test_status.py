@@ -1,6 +1,6 @@
 """What the overlay says at each moment of a conversation."""
 
-from demo.client import ActiveTurn
+from demo.active_turn import ActiveTurn
 from demo.clock import PlaybackTime
 from demo.messages import PROTOCOL, ReplyText, Welcome
 from demo.openings import Question
