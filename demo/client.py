@@ -361,7 +361,7 @@ class Client:
         self._let_be_heard(turn)
 
     def _trace(self, turn: ActiveTurn) -> TurnTrace:
-        counts = self._frames.counts()
+        counts, sound = self._frames.counts(), self._playback.counts()
         trace = TurnTrace(
             turn=turn.number,
             transcript=turn.opening.transcript,
@@ -371,6 +371,8 @@ class Client:
             frames_rendered=counts.drawn,
             frames_late=counts.late,
             speculative=turn.speculative,
+            underruns=sound.underruns,
+            starved_ms=sound.starved / self._playback.clock.rate * 1000,
             spans_ms=self._spans(turn),
         )
         heard_at = self._playback.first_sample_at(turn.number)

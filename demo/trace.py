@@ -45,6 +45,8 @@ class TurnTrace:
     speculative: bool = False  # the answer was begun before the end of the question was certain
     interrupted: bool = False
     heard_seconds: float = 0.0  # of its sound that left the speaker
+    underruns: int = 0  # times the voice came too late, once it was heard
+    starved_ms: float = 0.0  # of silence put in for it
     silence_ms: float | None = None  # from the first sound of whoever interrupted to silence at the speaker
     spans_ms: dict[str, float] = field(default_factory=dict)
     av_offset_ms: dict[str, float] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from demo.playback import Playback, SimulatedSpeaker
 from streamingtalker.audio import AudioError
 
 VERTICES, FPS, RATE = 3, 30.0, 24_000
+LATE_SECONDS = 0.5
 WELCOME = m.Welcome(m.PROTOCOL, "test", VERTICES, FPS, RATE, {"llm": "scripted"})
 
 
@@ -36,6 +37,7 @@ def _answer(turn, seconds=0.4):
 
 @asynccontextmanager
 async def scripted_server(respond, received):
+    """Sends what ``respond`` makes of each message: messages, what is no message at all, and seconds to wait."""
     async def handle(socket):
         received.append(m.decode(await socket.recv()))
         await socket.send(m.encode(WELCOME))
@@ -43,6 +45,9 @@ async def scripted_server(respond, received):
             message = m.decode(data)
             received.append(message)
             for reply in respond(message):
+                if isinstance(reply, float):
+                    await asyncio.sleep(reply)
+                    continue
                 await socket.send(m.encode(reply) if not isinstance(reply, bytes | str) else reply)
 
     async with serve(handle, "127.0.0.1", 0) as server:
@@ -87,6 +92,28 @@ def test_voice_to_voice_counts_to_the_first_audible_sample():
     _, traces, _ = asyncio.run(_talk(_respond, [Question("Now?")]))
     assert 5.0 <= traces[0].spans_ms["llm_first_token"] < 1000.0  # the server's, and the way there
     assert 200 < traces[0].spans_ms["voice_to_voice"] < 10_000  # the answer begins with 200 ms of silence
+
+
+def test_a_voice_that_came_too_late_is_in_the_trace():
+    def respond(message):
+        if not isinstance(message, m.UserText):
+            return
+        for reply in _answer(message.turn):
+            if isinstance(reply, m.PcmChunk):
+                first, second = reply.pcm[: RATE // 5], reply.pcm[RATE // 5 :]  # a tenth of a second, and three
+                yield m.PcmChunk(message.turn, 0, first)
+            elif isinstance(reply, m.TurnEnd):
+                yield LATE_SECONDS
+                yield m.PcmChunk(message.turn, len(first) // 2, second)
+                yield reply
+            else:
+                yield reply
+
+    _, traces, _ = asyncio.run(_talk(respond, [Question("Now?")]))
+    assert traces[0].underruns == 1
+    assert (LATE_SECONDS - 0.15) * 1000 < traces[0].starved_ms < 10_000
+    _, in_time, _ = asyncio.run(_talk(_respond, [Question("Now?")]))
+    assert (in_time[0].underruns, in_time[0].starved_ms) == (0, 0.0)
 
 
 def test_a_full_queue_holds_the_answer_back_but_loses_nothing():

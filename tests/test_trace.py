@@ -51,6 +51,8 @@ def test_the_file_has_the_promised_form(tmp_path):
         "speculative",
         "interrupted",
         "heard_seconds",
+        "underruns",
+        "starved_ms",
         "silence_ms",
         "spans_ms",
         "av_offset_ms",
