@@ -38,6 +38,7 @@ def _answer(turn, seconds=0.4):
 @asynccontextmanager
 async def scripted_server(respond, received):
     """Sends what ``respond`` makes of each message: messages, what is no message at all, and seconds to wait."""
+
     async def handle(socket):
         received.append(m.decode(await socket.recv()))
         await socket.send(m.encode(WELCOME))
