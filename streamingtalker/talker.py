@@ -11,6 +11,7 @@ from streamingtalker.audio.posteriors import open_recogniser
 from streamingtalker.config import Sampling, TalkerDims
 from streamingtalker.diffusion import Sampler, build_head, check
 from streamingtalker.errors import UserError
+from streamingtalker.noise import AutoregressiveNoise
 from streamingtalker.predictor import ConditionPredictor, PredictorState
 from streamingtalker.topology import Topology
 from streamingtalker.vqvae import FaceState, VqVae
@@ -28,12 +29,8 @@ class TalkerState:
     decoder: FaceState
     identity: Tensor  # [1, 1, styles + moods], the moods zero
     weights: Tensor  # [rows, H·C] how much each row's prediction counts
-    temperature: Tensor  # [H·C] scale of the noise
-    memory: Tensor  # [H·C] correlation of the noise with that of the frame before
     latent: Tensor  # [1, H·C] of the newest frame
-    random: torch.Generator
-    noise: Tensor | None  # [1, H·C] of the newest frame, unit variance
-    sampling: Sampling
+    noise: AutoregressiveNoise
     sampler: Sampler
 
     def reset(self, still: Tensor, seed: int) -> None:
@@ -41,15 +38,7 @@ class TalkerState:
         self.predictor.reset()
         self.decoder.reset()
         self.latent = still[None]
-        self.random.manual_seed(seed)
-        self.noise = None
-
-    def draw(self) -> Tensor:
-        """The next frame's noise [1, H·C]: an autoregressive process of unit variance, scaled by the temperature."""
-        fresh = torch.randn(1, self.latent.shape[1], generator=self.random).to(self.latent)
-        kept = self.memory
-        self.noise = fresh if self.noise is None else kept * self.noise + (1 - kept.square()).sqrt() * fresh
-        return self.noise * self.temperature
+        self.noise.reset(seed)
 
 
 class Talker(nn.Module):
@@ -110,12 +99,8 @@ class Talker(nn.Module):
             decoder=self.vqvae.state(),
             identity=self.identity(identity),
             weights=weights,
-            temperature=self.temperature(sampling),
-            memory=self._by_part(sampling.noise_memory, 0.0),  # the history is what joins brows and lids in time
             latent=self.start[None],
-            random=torch.Generator(),
-            noise=None,
-            sampling=sampling,
+            noise=self.noise(sampling),
             sampler=self.head.sampler(sampling),
         )
         state.reset(self.start, seed)
@@ -129,6 +114,11 @@ class Talker(nn.Module):
     def temperature(self, sampling: Sampling) -> Tensor:
         """Scale [H·C] of the noise that a frame is drawn from."""
         return self._by_part(sampling.temperature, sampling.upper_temperature)
+
+    def noise(self, sampling: Sampling, count: int = 1) -> AutoregressiveNoise:
+        """What ``count`` streams draw their frames from."""
+        memory = self._by_part(sampling.noise_memory, 0.0)  # the history is what joins brows and lids in time
+        return AutoregressiveNoise(self.start, self.temperature(sampling), memory, count)
 
     def _by_part(self, face: float, upper: float) -> Tensor:
         """A number for each of a latent's [H·C]: ``upper`` for those of brows and lids, ``face`` for the rest."""
@@ -144,10 +134,9 @@ class Talker(nn.Module):
         moods = audio.new_zeros(len(audio), len(self.dims.moods)) if moods is None else moods
         if len(audio) == 0:
             return audio.new_zeros(0, self.dims.motion.latent)
-        noise = torch.cat([state.draw() for _ in audio])
-        style = self.style(state.identity, moods[None])
+        noise, style = state.noise.draw(len(audio)), self.style(state.identity, moods[None])
         latents = self.draw(
-            state.latent[None], audio[None], style, noise[None], state.predictor, state.sampler, state.weights
+            state.latent[None], audio[None], style, noise, state.predictor, state.sampler, state.weights
         )[0]
         state.latent = latents[-1:]
         return latents

@@ -172,7 +172,7 @@ class TestStream:
                 talker.next_offsets(talker.next_latents(part, state), state)
                 seconds.append(time.process_time() - start)
         assert min(seconds[3:]) < 2 * min(seconds[:3])
-        assert len(state.recent) == 6 and len(state.waiting) < 6 and state.predictor.caches[0].keys.shape[2] == 10
+        assert len(state.blocks.recent) == 6 and len(state.blocks.waiting) < 6 and state.predictor.caches[0].keys.shape[2] == 10
 
 
 class TestVqVae:

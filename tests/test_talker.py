@@ -20,7 +20,7 @@ def test_guidance_mixes_what_knows_the_history_with_what_does_not(talker):
     }
     pcm = np.random.default_rng(0).normal(size=8000).astype(np.float32) * 0.1
     plain, strong = (
-        np.concatenate(list(FaceStreamer(talker, sampling=state[guidance].sampling).stream([pcm])))
+        np.concatenate(list(FaceStreamer(talker, sampling=Sampling(guidance=guidance)).stream([pcm])))
         for guidance in (1, 2)
     )
     assert np.abs(plain - strong).max() > 1e-5
@@ -48,7 +48,7 @@ def test_sampling_that_draws_nothing_is_refused(talker, wrong):
 def test_brows_and_lids_may_vary_while_the_mouth_does_not(talker):
     calm = Sampling(temperature=0, upper_temperature=1, guidance=1, noise_memory=0)
     state = talker.state(sampling=calm)
-    noise = torch.stack([state.draw()[0] for _ in range(200)])
+    noise = state.noise.draw(200)[0]
     assert (noise[:, :6] == 0).all() and noise[:, 6:].std() == pytest.approx(1, abs=0.1)
 
 

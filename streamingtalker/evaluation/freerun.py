@@ -57,8 +57,9 @@ def _latents(talker: Talker, audio: Tensor, style: Tensor, noises: Tensor) -> Te
 
 def noise(talker: Talker, seed: int, frames: int) -> Tensor:
     """What a stream with ``seed`` draws its frames from, [frames, H·C]."""
-    state = talker.state(0, seed)
-    return torch.cat([state.draw() for _ in range(frames)])
+    process = talker.noise(talker.dims.sampling)
+    process.reset(seed)
+    return process.draw(frames)[0]
 
 
 def _padded(parts: Sequence[Tensor], frames: int = 0) -> Tensor:

@@ -5,16 +5,17 @@ part is computed for all new frames at once, as is what they hear; the decoder, 
 once for a block of new frames; all weights are laid out for the machine (``running``).
 """
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from streamingtalker.config import Sampling
 from streamingtalker.diffusion import AffineSampler, Sampler
+from streamingtalker.noise import AutoregressiveNoise
 from streamingtalker.predictor import PredictorState
+from streamingtalker.released.dims import ReleasedDims
 from streamingtalker.released.predictor import ReleasedConditionPredictor
 from streamingtalker.released.vqvae import ReleasedVqVae
 from streamingtalker.running import Running
@@ -31,7 +32,7 @@ class LatentMap(nn.Module):
         self.of_condition = _linear((parts["condition"].double() @ parts["mixed"].double()).float())
 
     def begin(self, noise: Tensor) -> Tensor:
-        """Noise [k, H·C] → the part of the latents [k, H·C] that it makes."""
+        """Noise [..., H·C] → the part of the latents [..., H·C] that it makes."""
         return cast(Tensor, self.of_noise(noise))
 
     def forward(self, begun: Tensor, condition: Tensor) -> Tensor:
@@ -67,6 +68,67 @@ class Network:
         decoder = running.compile(running.twin(MotionDecoder(vqvae)))
         return cls(running.twin(predictor), running.twin(LatentMap(sampler)), decoder)
 
+    def draw(
+        self, before: Tensor, audio: Tensor, style: Tensor, noise: Tensor, position: int | Tensor,
+        state: PredictorState,
+    ) -> Tensor:  # fmt: skip
+        """Draw the latents [B, k, H·C] of the next k frames of B streams, one after another.
+
+        ``before`` [B, 1, H·C] are the latents they go on from; audio [B, k, D], style embedded [B, 1, W], noise
+        [B, k, H·C]; ``position``: tokens so far, of all streams or [B, 1].
+        """
+        begun, heard = self.latent.begin(noise), self.predictor.hear(audio)
+        latents = [before]
+        for k in range(audio.shape[1]):
+            now = [layer[:, k : k + 1] for layer in heard]
+            condition = self.predictor.follow(latents[-1], now, style, position + k, state)
+            latents.append(self.latent(begun[:, k : k + 1], condition))
+        return torch.cat(latents[1:], dim=1)
+
+    def decode(self, windows: Tensor, frames: int) -> Tensor:
+        """The offsets [B, frames, V, 3] of the last ``frames`` of latents [B, n, H·C]."""
+        return cast(Tensor, self.decoder(windows, frames)).unflatten(2, (-1, 3))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Frames that are decoded together."""
+
+    latents: Tensor  # [n, H·C] theirs, and before them those that the decoder looks back on
+    frames: int
+
+
+@dataclass
+class LatentBlocks:
+    """The latents of one stream, gathered into blocks."""
+
+    dims: ReleasedDims
+    decoded: int = field(init=False)  # frames so far
+    recent: Tensor = field(init=False)  # [n, H·C] the newest latents in blocks, at most a window
+    waiting: Tensor = field(init=False)  # [m, H·C] latents after them, less than a block
+
+    def reset(self, still: Tensor) -> None:
+        """As before the first frame, whose past is the latent ``still`` [H·C]."""
+        self.decoded, self.recent, self.waiting = 0, still[None], still[None][:0]
+
+    def add(self, latents: Tensor) -> list[Block]:
+        """The next latents [k, H·C] → the blocks they complete."""
+        self.waiting = torch.cat([self.waiting, latents])
+        blocks = []
+        while len(self.waiting) >= (frames := self.dims.block_at(self.decoded)):
+            blocks.append(self._take(frames))
+        return blocks
+
+    def rest(self) -> list[Block]:
+        """The sound is over: the block that was begun, if one was."""
+        return [self._take(len(self.waiting))] if len(self.waiting) else []
+
+    def _take(self, frames: int) -> Block:
+        self.recent = torch.cat([self.recent, self.waiting[:frames]])[-self.dims.window :]
+        self.waiting = self.waiting[frames:]
+        self.decoded += frames
+        return Block(self.recent, frames)
+
 
 @dataclass
 class ReleasedState:
@@ -75,54 +137,33 @@ class ReleasedState:
     network: Network
     predictor: PredictorState
     style: Tensor  # embedded, [1, 1, W]
-    random: torch.Generator
-    sampling: Sampling
+    noise: AutoregressiveNoise
+    blocks: LatentBlocks
+    latent: Tensor  # [1, 1, H·C] of the newest frame
     position: int = 0  # tokens so far
-    decoded: int = 0  # frames so far
-    latent: Tensor = field(init=False)  # [1, H·C] of the newest frame
-    recent: Tensor = field(init=False)  # [n, H·C] the newest decoded latents, at most a window
-    waiting: Tensor = field(init=False)  # [m, H·C] latents after them, less than a block
-    noise: Tensor | None = None  # [1, H·C] of the newest frame, unit variance
 
     def reset(self, still: Tensor, seed: int) -> None:
         """As before the first frame."""
         self.predictor.reset()
-        self.position = self.decoded = 0
-        self.latent = self.recent = still[None]
-        self.waiting = still.new_zeros(0, len(still))
-        self.random.manual_seed(seed)
-        self.noise = None
+        self.blocks.reset(still)
+        self.noise.reset(seed)
+        self.latent = still[None, None]
+        self.position = 0
 
     def draw(self, audio: Tensor) -> Tensor:
         """The latents [k, H·C] of the next frames, which hear ``audio`` [k, D]."""
         if len(audio) == 0:
-            return self.waiting[:0]
-        predictor, latent = self.network.predictor, self.network.latent
-        begun = latent.begin(torch.cat([self._next_noise() for _ in audio]))
-        heard = predictor.hear(audio[None])
-        drawn = []
-        for k in range(len(audio)):
-            now = [layer[:, k : k + 1] for layer in heard]
-            condition = predictor.follow(self.latent[None], now, self.style, self.position, self.predictor)
-            self.latent = latent(begun[k : k + 1], condition[0])
-            self.position += 1
-            drawn.append(self.latent)
-        return torch.cat(drawn)
+            return self.latent[0, :0]
+        noise = self.noise.draw(len(audio))
+        drawn = self.network.draw(self.latent, audio[None], self.style, noise, self.position, self.predictor)
+        self.latent = drawn[:, -1:]
+        self.position += len(audio)
+        return drawn[0]
 
-    def decode(self, frames: int, window: int) -> Tensor:
-        """The offsets [frames, 3V] of the first that are waiting, out of ``window`` latents that end with them."""
-        assert frames > 0, "nothing is decoded out of nothing"
-        self.recent = torch.cat([self.recent, self.waiting[:frames]])[-window:]
-        self.waiting = self.waiting[frames:]
-        self.decoded += frames
-        return cast(Tensor, self.network.decoder(self.recent[None], frames)[0])
-
-    def _next_noise(self) -> Tensor:
-        """[1, H·C]."""
-        fresh = torch.randn(1, self.latent.shape[1], generator=self.random).to(self.latent)
-        memory = self.sampling.noise_memory
-        self.noise = fresh if self.noise is None else memory * self.noise + math.sqrt(1 - memory**2) * fresh
-        return self.noise * self.sampling.temperature
+    def decode(self, blocks: Sequence[Block]) -> Tensor:
+        """The offsets [n, V, 3] of all frames of some blocks."""
+        nothing = self.latent.new_zeros(0, self.blocks.dims.motion.vertices, 3)
+        return torch.cat([nothing, *(self.network.decode(each.latents[None], each.frames)[0] for each in blocks)])
 
 
 def _linear(matrix: Tensor, bias: Tensor | None = None) -> nn.Linear:

@@ -11,9 +11,10 @@ from streamingtalker.audio.interface import AudioEncoder
 from streamingtalker.config import Sampling
 from streamingtalker.diffusion import LinearHead, LoopSampler, Sampler, SamplingError, check
 from streamingtalker.errors import UserError
+from streamingtalker.noise import AutoregressiveNoise
 from streamingtalker.released.dims import ReleasedDims
 from streamingtalker.released.predictor import ReleasedConditionPredictor
-from streamingtalker.released.stream import Network, ReleasedState
+from streamingtalker.released.stream import LatentBlocks, Network, ReleasedState
 from streamingtalker.released.vqvae import ReleasedVqVae
 from streamingtalker.running import Kept, Running
 from streamingtalker.talker import IdentityError
@@ -159,11 +160,16 @@ class ReleasedTalker(nn.Module):
             network=self._networks.get(self, (self.running, sampling), lambda: self._network(sampling)),
             predictor=self.predictor.state(),
             style=self.predictor.style(self.identity(identity))[:, None],
-            random=torch.Generator(),
-            sampling=sampling,
+            noise=self.noise(sampling),
+            blocks=LatentBlocks(self.dims),
+            latent=self.start[None, None],
         )
         state.reset(self.start, seed)
         return state
+
+    def noise(self, sampling: Sampling, count: int = 1) -> AutoregressiveNoise:
+        """What ``count`` streams draw their frames from."""
+        return AutoregressiveNoise(self.start, sampling.temperature, sampling.noise_memory, count)
 
     def _network(self, sampling: Sampling) -> Network:
         exact = replace(self.running, precision=Running().precision)
@@ -175,20 +181,11 @@ class ReleasedTalker(nn.Module):
 
     def next_offsets(self, latents: Tensor, state: ReleasedState) -> Tensor:
         """The next latents [k, H·C] → the offsets [n, V, 3] of the blocks they complete."""
-        state.waiting = torch.cat([state.waiting, latents])
-        blocks = []
-        while len(state.waiting) >= (frames := self.dims.block_at(state.decoded)):
-            blocks.append(state.decode(frames, self.dims.window))
-        return self._offsets(blocks)
+        return state.decode(state.blocks.add(latents))
 
     def last_offsets(self, state: ReleasedState) -> Tensor:
         """The sound is over: the offsets [n, V, 3] of the block that was begun."""
-        frames = len(state.waiting)
-        return self._offsets([state.decode(frames, self.dims.window)] if frames else [])
-
-    def _offsets(self, blocks: list[Tensor]) -> Tensor:
-        nothing = self.start.new_zeros(0, 3 * self.dims.motion.vertices)
-        return torch.cat([nothing, *blocks]).unflatten(1, (-1, 3))
+        return state.decode(state.blocks.rest())
 
     def _draw(self, sampler: Sampler, noise: Tensor, conditions: Tensor) -> Tensor:
         return cast(Tensor, sampler(noise, conditions[None], conditions.new_ones(1, 1)))

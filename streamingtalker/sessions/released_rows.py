@@ -1,8 +1,6 @@
 """The published network for many streams at once."""
 
-from collections.abc import Iterator
-from itertools import groupby
-from typing import cast
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -11,8 +9,9 @@ from torch import Tensor
 from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.config import Sampling
 from streamingtalker.released import ReleasedTalker
+from streamingtalker.released.stream import Block, LatentBlocks
 from streamingtalker.sessions.ears import StreamEar
-from streamingtalker.sessions.rings import NoiseRows, RingRows
+from streamingtalker.sessions.rings import RingRows
 
 TOGETHER = 16  # windows decoded at once
 
@@ -34,14 +33,12 @@ class ReleasedRows:
         self.vertices = talker.dims.motion.vertices
         self.warm_up = 0
         self._network = begun.network
-        self._noise = NoiseRows(count, talker.start, begun.sampling.temperature, begun.sampling.noise_memory)
+        self._noise = talker.noise(sampling or talker.dims.sampling, count)
         self._rings = RingRows(talker.predictor.state(count).caches, kinds=1)
         self._styles = begun.style.detach().repeat(count, 1, 1)
         self._latents = talker.start.expand(count, 1, -1).clone()
         self._positions = np.zeros(count, np.int64)  # tokens so far
-        self._decoded = np.zeros(count, np.int64)  # frames so far
-        self._recent = [talker.start[None]] * count  # [n, H·C] the newest decoded latents, at most a window
-        self._waiting = [talker.start[None][:0]] * count  # [m, H·C] latents after them, less than a block
+        self._blocks = [LatentBlocks(talker.dims) for _ in range(count)]
 
     def open_recogniser(self) -> Recogniser | None:
         """None: HuBERT is all that hears."""
@@ -56,11 +53,11 @@ class ReleasedRows:
         """A stream begins. Raises IdentityError."""
         talker = self.talker
         self._styles[row] = talker.predictor.style(talker.identity(identity))
-        self._noise.reset(row, seed)
+        self._noise.reset(seed, row)
         self._rings.reset(row)
         self._latents[row] = talker.start
-        self._positions[row] = self._decoded[row] = 0
-        self._recent[row], self._waiting[row] = talker.start[None], talker.start[None][:0]
+        self._blocks[row].reset(talker.start)
+        self._positions[row] = 0
 
     def hear(self, rows: np.ndarray, inputs: Tensor) -> Tensor:
         """Audio features [n, k, D] are heard as they are."""
@@ -68,57 +65,42 @@ class ReleasedRows:
 
     def draw(self, rows: np.ndarray, audio: Tensor, moods: Tensor) -> list[np.ndarray]:
         """Audio features [n, k, D] of each row's next frames → the offsets [m, V, 3] of the blocks they complete."""
-        for row, latents in zip(rows, self._drawn(rows, audio), strict=True):
-            self._waiting[row] = torch.cat([self._waiting[row], latents])
-        made: dict[int, list[np.ndarray]] = {int(row): [] for row in rows}
-        while blocks := [(row, size) for row in made if (size := self._block(row))]:
-            for row, frames in self._decode(blocks):
-                made[row].append(frames)
-        nothing = np.zeros((0, self.vertices, 3), np.float32)
-        return [np.concatenate([nothing, *made[int(row)]]) for row in rows]
+        drawn = zip(rows, self._drawn(rows, audio), strict=True)
+        return self._offsets([self._blocks[row].add(latents) for row, latents in drawn])
 
     def rest(self, row: int) -> np.ndarray:
         """The sound is over: the offsets [m, V, 3] of the block that was begun."""
-        frames = len(self._waiting[row])
-        return next(self._decode([(row, frames)]))[1] if frames else np.zeros((0, self.vertices, 3), np.float32)
+        return self._offsets([self._blocks[row].rest()])[0]
 
     def _drawn(self, rows: np.ndarray, audio: Tensor) -> Tensor:
         """The next latents [n, k, H·C]."""
         frames = audio.shape[1]
         device = self._latents.device
         places, positions = torch.from_numpy(rows).to(device), torch.from_numpy(self._positions[rows]).to(device)
-        predictor, latent_map = self._network.predictor, self._network.latent
-        begun = latent_map.begin(self._noise.draw(rows, places, frames))
-        heard, style = predictor.hear(audio), self._styles[places]
-        state = self._rings.batch(rows, frames)
-        latents = [self._latents[places]]
-        for k in range(frames):
-            now = [layer[:, k : k + 1] for layer in heard]
-            condition = predictor.follow(latents[-1], now, style, positions[:, None] + k, state)
-            latents.append(latent_map(begun[:, k : k + 1], condition))
+        noise, state = self._noise.draw(frames, rows), self._rings.batch(rows, frames)
+        before, style = self._latents[places], self._styles[places]
+        latents = self._network.draw(before, audio, style, noise, positions[:, None], state)
         self._positions[rows] += frames
-        self._latents[places] = latents[-1]
-        return torch.cat(latents[1:], dim=1)
+        self._latents[places] = latents[:, -1:]
+        return latents
 
-    def _block(self, row: int) -> int:
-        """Frames in the row's next block, 0 while it is not complete."""
-        size = self.talker.dims.block_at(int(self._decoded[row]))
-        return size if len(self._waiting[row]) >= size else 0
+    def _offsets(self, blocks: list[list[Block]]) -> list[np.ndarray]:
+        """The blocks of each of n streams → their offsets [m, V, 3]."""
+        made = iter(self._decoded([block for each in blocks for block in each]))
+        nothing = np.zeros((0, self.vertices, 3), np.float32)
+        return [np.concatenate([nothing, *islice(made, len(each))]) for each in blocks]
 
-    def _decode(self, blocks: list[tuple[int, int]]) -> Iterator[tuple[int, np.ndarray]]:
-        """Each row's next block of so many frames → row and offsets [frames, V, 3]; blocks alike go together."""
-        for row, frames in blocks:
-            joined = torch.cat([self._recent[row], self._waiting[row][:frames]])
-            self._recent[row] = joined[-self.talker.dims.window :]
-            self._waiting[row] = self._waiting[row][frames:]
-            self._decoded[row] += frames
+    def _decoded(self, blocks: list[Block]) -> list[np.ndarray]:
+        """The offsets [frames, V, 3] of each block; blocks alike go together."""
 
-        def alike(block: tuple[int, int]) -> tuple[int, int]:
-            return len(self._recent[block[0]]), block[1]
+        def alike(index: int) -> tuple[int, int]:
+            return len(blocks[index].latents), blocks[index].frames
 
-        for (_, frames), group in groupby(sorted(blocks, key=alike), alike):
-            members = [row for row, _ in group]
+        made: dict[int, np.ndarray] = {}
+        for (_, frames), group in groupby(sorted(range(len(blocks)), key=alike), alike):
+            members = list(group)
             for start in range(0, len(members), TOGETHER):
                 part = members[start : start + TOGETHER]
-                offsets = cast(Tensor, self._network.decoder(torch.stack([self._recent[row] for row in part]), frames))
-                yield from zip(part, offsets.unflatten(2, (-1, 3)).cpu().numpy(), strict=True)
+                offsets = self._network.decode(torch.stack([blocks[index].latents for index in part]), frames)
+                made.update(zip(part, offsets.cpu().numpy(), strict=True))
+        return [made[index] for index in range(len(blocks))]

@@ -94,38 +94,3 @@ class StackRows:
         """As before the clip."""
         for conv in self.stack.convs:
             conv.tail[row].zero_()
-
-
-class NoiseRows:
-    """What each row draws its frames from: an autoregressive process of unit variance, scaled by the temperature."""
-
-    def __init__(self, count: int, like: Tensor, temperature: Tensor | float, memory: Tensor | float) -> None:
-        """``like``: a latent [H·C]; ``memory``: the correlation of a frame's noise with the last one's."""
-        self._temperature = torch.as_tensor(temperature).to(like)
-        self._memory = torch.as_tensor(memory).to(like)
-        self._renewal = (1 - self._memory.square()).sqrt()
-        self._random = [torch.Generator() for _ in range(count)]
-        self._last = like.new_zeros(count, len(like))
-        self._begun = np.zeros(count, bool)
-
-    def reset(self, row: int, seed: int) -> None:
-        """As before the first frame."""
-        self._random[row].manual_seed(seed)
-        self._begun[row] = False
-
-    def draw(self, rows: np.ndarray, places: Tensor, frames: int) -> Tensor:
-        """The noise of each row's next frames, [n, k, H·C]; ``places`` are the rows on the buffers' device."""
-        fresh = torch.stack([self._fresh(row, frames) for row in rows]).to(self._last)
-        begun = torch.from_numpy(self._begun[rows]).to(fresh.device)[:, None]
-        last = torch.where(begun, self._memory * self._last[places] + self._renewal * fresh[:, 0], fresh[:, 0])
-        noise = [last]
-        for k in range(1, frames):
-            noise.append(self._memory * noise[-1] + self._renewal * fresh[:, k])
-        self._last[places] = noise[-1]
-        self._begun[rows] = True
-        return torch.stack(noise, dim=1) * self._temperature
-
-    def _fresh(self, row: int, frames: int) -> Tensor:
-        """[k, H·C], frame by frame: drawn at once they would be other numbers."""
-        shape = (1, self._last.shape[1])
-        return torch.cat([torch.randn(shape, generator=self._random[row]) for _ in range(frames)])

@@ -11,7 +11,7 @@ from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.config import Sampling
 from streamingtalker.diffusion import Sampler, check
 from streamingtalker.sessions.ears import SpeechEar
-from streamingtalker.sessions.rings import NoiseRows, RingRows, StackRows
+from streamingtalker.sessions.rings import RingRows, StackRows
 from streamingtalker.talker import Talker
 from streamingtalker.vqvae import FaceState
 
@@ -35,8 +35,7 @@ class TalkerRows:
         self.warm_up = self.encoder.dims.lookahead  # inputs before that of frame 0
         self._mixing = talker.mixing(sampling)
         self._sampler: Sampler = talker.head.sampler(sampling)
-        begun = talker.state(sampling=sampling)
-        self._noise = NoiseRows(count, talker.start, begun.temperature, begun.memory)
+        self._noise = talker.noise(sampling, count)
         self._heard = StackRows(self.encoder.network.state(count))
         self._decoded = [StackRows(part) for part in talker.vqvae.state(count).parts]
         self._rings = RingRows(talker.predictor.state(count * len(self._mixing)).caches, len(self._mixing))
@@ -54,7 +53,7 @@ class TalkerRows:
     def reset(self, row: int, seed: int, identity: int = 0) -> None:
         """A stream begins. Raises IdentityError."""
         self._identities[row] = self.talker.identity(identity)[0]
-        self._noise.reset(row, seed)
+        self._noise.reset(seed, row)
         self._rings.reset(row)
         for stack in (self._heard, *self._decoded):
             stack.reset(row)
@@ -72,7 +71,7 @@ class TalkerRows:
         """Audio frames [n, k, A] and intensities [n, k, moods] of each row's next frames → their offsets [k, V, 3]."""
         places, frames = self._places(rows), audio.shape[1]
         style = self.talker.style(self._identities[places], moods.to(audio))
-        noise = self._noise.draw(rows, places, frames)
+        noise = self._noise.draw(frames, rows)
         state = self._rings.batch(rows, frames)
         latents = self.talker.draw(self._latents[places], audio, style, noise, state, self._sampler, self._mixing)
         self._latents[places] = latents[:, -1:]
