@@ -14,13 +14,15 @@ from streamingtalker.config import AudioDims, ConfigError, frame_count
 from streamingtalker.layers import ConvStack
 from streamingtalker.streaming import SlidingBuffer, Stream, whole
 
+FRAME = 3  # columns a motion frame
 RecogniserFactory = Callable[[], Recogniser | None]
 
 
 class SpeechFeatures:
-    """PCM → columns [n, bands + classes], 90 a second: log-mel and the posteriors interpolated to the same times.
+    """PCM → columns [3·k, bands + classes], 90 a second: log-mel and the posteriors interpolated to the same times.
 
-    A clip is continued by as much digital silence as its last frame needs to hear.
+    They come by threes, which are the encoder's inputs. A clip is continued by as much digital silence as its last
+    frame needs to hear.
     """
 
     def __init__(self, dims: AudioDims, fps: int, recogniser: Recogniser | None) -> None:
@@ -59,7 +61,7 @@ class SpeechFeatures:
         """The first half of ``finish``."""
         if self._samples == 0:
             return []
-        self._total = 3 * (frame_count(self._samples, self.fps) + self.dims.lookahead)
+        self._total = FRAME * (frame_count(self._samples, self.fps) + self.dims.lookahead)
         silence = np.zeros(column_centre(self._total - 1) + 2 * HOP - self._samples, np.float32)
         self._columns.append(self._mel.feed(silence))
         return [*self._posteriors.hear(silence), *self._posteriors.hear_rest()]
@@ -71,13 +73,11 @@ class SpeechFeatures:
     def give(self, scores: list[np.ndarray]) -> np.ndarray:
         """The second half of both: the recogniser's scores of these windows → the columns that are complete."""
         self._phones.append(self._posteriors.give(scores))
-        return self._give(self._total)
-
-    def _give(self, until: int | None) -> np.ndarray:
         first = self._given
-        limit = self._columns.end if until is None else min(until, self._columns.end)
+        limit = self._columns.end if self._total is None else min(self._total, self._columns.end)
         while self._given < limit and _frames_around(self._given)[1] < self._phones.end:
             self._given += 1
+        self._given -= self._given % FRAME
         mel = self._columns.take(first, self._given)
         phones = self._interpolate(first, self._given)
         self._columns.forget(self._given)
@@ -96,8 +96,8 @@ class SpeechFeatures:
 
 
 def _check(fps: int) -> None:
-    if fps * 3 != COLUMNS:  # three columns a motion frame
-        raise ConfigError(f"The speech encoder makes {COLUMNS // 3} frames a second, not {fps}; correct the fps.")
+    if fps * FRAME != COLUMNS:
+        raise ConfigError(f"The speech encoder makes {COLUMNS // FRAME} frames a second, not {fps}; correct the fps.")
 
 
 def _frames_around(column: int) -> tuple[int, int, float]:
@@ -117,7 +117,7 @@ class SpeechEncoder(AudioEncoder):
         self.fps = fps
         self.recogniser = recogniser
         self.posteriors = nn.Linear(dims.posterior_classes, dims.posterior_width, bias=False)
-        joined = 3 * (dims.mel_bands + dims.posterior_width)
+        joined = FRAME * (dims.mel_bands + dims.posterior_width)
         self.network = ConvStack(joined, dims.width, dims.width, dims.dilations)
 
     def features(self, pcm: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ class SpeechEncoder(AudioEncoder):
         """Columns [B, 3·n, bands + classes] → the network's input [B, n, …]: three columns a frame."""
         mel, phones = columns.split([self.dims.mel_bands, self.dims.posterior_classes], dim=2)
         joined = torch.cat([mel, self.posteriors(phones)], dim=2)
-        return joined.reshape(joined.shape[0], joined.shape[1] // 3, -1)
+        return joined.reshape(joined.shape[0], joined.shape[1] // FRAME, -1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Columns [B, 3·(T + lookahead), bands + classes] → [B, T, A]."""
@@ -153,7 +153,6 @@ class SpeechStream:
         self._features.reset()
         self._state.reset()
         self._ahead = self._encoder.dims.lookahead  # outputs still to be dropped: they lie before frame 0
-        self._rest = np.zeros((0, self._encoder.dims.mel_bands + self._encoder.dims.posterior_classes), np.float32)
 
     def feed(self, pcm: np.ndarray) -> Tensor:
         """See Stream."""
@@ -164,13 +163,10 @@ class SpeechStream:
         return self._encode(self._features.finish())
 
     def _encode(self, columns: np.ndarray) -> Tensor:
-        columns = np.concatenate([self._rest, columns])
-        whole = len(columns) // 3 * 3
-        self._rest = columns[whole:]
         weight = self._encoder.posteriors.weight
-        if whole == 0:
+        if len(columns) == 0:
             return weight.new_zeros(0, self._encoder.dims.width)
-        inputs = self._encoder.stack(torch.from_numpy(columns[:whole]).to(weight)[None])
+        inputs = self._encoder.stack(torch.from_numpy(columns).to(weight)[None])
         frames = self._encoder.network(inputs, self._state)[0]
         dropped = min(self._ahead, len(frames))
         self._ahead -= dropped

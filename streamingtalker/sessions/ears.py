@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamingtalker.audio.encoder import SpeechEncoder, SpeechFeatures
+from streamingtalker.audio.encoder import FRAME, SpeechEncoder, SpeechFeatures
 from streamingtalker.streaming import Stream
 
 
@@ -40,7 +40,6 @@ class SpeechEar:
         """See Ear."""
         self._features.reset()
         self._unheard: list[np.ndarray] = []  # windows that nobody needs to hear
-        self._rest = np.zeros((0, self._width), np.float32)
 
     def hear(self, pcm: np.ndarray) -> list[np.ndarray]:
         """See Ear."""
@@ -53,10 +52,7 @@ class SpeechEar:
     def give(self, scores: list[np.ndarray]) -> Tensor:
         """See Ear."""
         scores = scores if self._recognises else self._features.recognised(self._unheard)
-        columns = np.concatenate([self._rest, self._features.give(scores)])
-        whole = len(columns) // 3 * 3
-        self._rest = columns[whole:]
-        return torch.from_numpy(columns[:whole].reshape(-1, 3, self._width))
+        return torch.from_numpy(self._features.give(scores).reshape(-1, FRAME, self._width))
 
     def _asked(self, windows: list[np.ndarray]) -> list[np.ndarray]:
         self._unheard = [] if self._recognises else windows
