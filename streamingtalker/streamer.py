@@ -12,7 +12,7 @@ from streamingtalker.config import RATE, Sampling, frame_count
 from streamingtalker.mood import Mood, MoodBlend
 from streamingtalker.topology import Topology
 
-PIECE = RATE // 10  # samples: what ``stream`` feeds at once, so that a long recording gives its first frame early
+FEED_SAMPLES = RATE // 10  # what ``stream`` feeds at once, so that a long recording gives its first frame early
 
 
 class FaceModel(Protocol):
@@ -114,8 +114,8 @@ class FaceStreamer:
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Feed ``chunks`` of any length in small pieces and finish; yields the frames as they come, [k, V, 3] each."""
         for chunk in chunks:
-            for start in range(0, len(chunk), PIECE):
-                yield self.feed(chunk[start : start + PIECE])
+            for start in range(0, len(chunk), FEED_SAMPLES):
+                yield self.feed(chunk[start : start + FEED_SAMPLES])
         yield self.finish()
 
     def _animate(self, audio: Tensor) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from streamingtalker import evaluate
 from streamingtalker.checkpoint import save_talker
 from streamingtalker.evaluation import recording, report, testset
-from streamingtalker.evaluation.freerun import Take, free_run
+from streamingtalker.evaluation.freerun import Rollout, free_run
 from streamingtalker.evaluation.measures import KEYS, MEASURES, SEEN, UNSEEN
 from streamingtalker.evaluation.mouth import Mouth
 from streamingtalker.evaluation.tally import Viewer
@@ -123,7 +123,7 @@ def test_takes_side_by_side_are_what_streams_of_their_own_give(tiny_world, kind)
         dataclasses.replace(each, moods=torch.zeros_like(each.moods))
         for each in testset.load_examples(corpus, tiny_rig(), talker, clips)
     ]
-    takes = [Take(example, seed) for example in examples for seed in (3, 4)]
+    takes = [Rollout(example, seed) for example in examples for seed in (3, 4)]
     assert len({len(take.example.moods) for take in takes}) == 2
     view, finished = Viewer.of(mouth, talker.vqvae.basis), []
     for take, motion in zip(takes, free_run(talker, takes, finished.append), strict=True):
@@ -141,7 +141,7 @@ def test_moods_reach_the_side_by_side_takes(tiny_world):
     assert example.moods.any()
     with torch.inference_mode():
         alone = talker_predicts(talker, 3)(example)
-    together = free_run(talker, [Take(example, 3), Take(example, 5)])
+    together = free_run(talker, [Rollout(example, 3), Rollout(example, 5)])
     torch.testing.assert_close(together[0], alone, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(together[1], alone, atol=1e-3)
 

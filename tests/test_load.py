@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from streamingtalker.bench import main
-from streamingtalker.benchmark.load import ALLOWANCE, PIECE, Job, OneByOne, Together, babble, simulate
-from streamingtalker.benchmark.sessions import Contender, climb, contenders, lag_alone, most, table
+from streamingtalker.benchmark.load import ALLOWANCE, SERVER_CHUNK, Job, OneByOne, Together, babble, simulate
+from streamingtalker.benchmark.sessions import ServingScheme, climb, lag_alone, most, serving_schemes, table
 from streamingtalker.checkpoint import save_talker
 from streamingtalker.sessions.rows import TalkerRows
 from streamingtalker.streamer import FaceStreamer
@@ -67,7 +67,7 @@ def test_time_is_what_the_work_takes_and_waiting_is_free():
 
 def test_the_largest_number_in_real_time_is_found():
     clock = Clock()
-    toiler = Contender("toiler", lambda count: Toiler(clock, 0.2 / 9.5))  # nine listeners and a half fill the time
+    toiler = ServingScheme("toiler", lambda count: Toiler(clock, 0.2 / 9.5))  # nine listeners and a half fill the time
     loads = climb(toiler, 30, 8.0, 64, clock, lag_alone(toiler, 30, 8.0, clock) + ALLOWANCE)
     assert most(loads) == 9
     assert all((load.on_time > 0.999) == (load.sessions <= 9) for load in loads)
@@ -76,7 +76,7 @@ def test_the_largest_number_in_real_time_is_found():
 
 def test_the_most_that_is_tried_is_the_most_that_is_told():
     clock = Clock()
-    assert most(climb(Contender("idle", lambda count: Toiler(clock, 0.0)), 30, 1.0, 10, clock, lag=0.21)) == 10
+    assert most(climb(ServingScheme("idle", lambda count: Toiler(clock, 0.0)), 30, 1.0, 10, clock, lag=0.21)) == 10
 
 
 @pytest.mark.parametrize("recognised", [True, False])
@@ -96,10 +96,10 @@ def test_together_and_one_by_one_give_every_frame(recognised):
 
 def test_the_lag_of_one_who_is_alone_is_that_of_the_windows():
     talker = tiny_talker()
-    contender = Contender("one", lambda count: Together(TalkerRows(talker, count), fake_recogniser()))
-    lag = lag_alone(contender, 30, 3.0, lambda: 0.0)
+    scheme = ServingScheme("one", lambda count: Together(TalkerRows(talker, count), fake_recogniser()))
+    lag = lag_alone(scheme, 30, 3.0, lambda: 0.0)
     hop_and_right = 0.6 + 0.2
-    assert hop_and_right < lag < hop_and_right + 0.2 + PIECE / RATE + 0.1
+    assert hop_and_right < lag < hop_and_right + 0.2 + SERVER_CHUNK / RATE + 0.1
 
 
 def test_the_command_line_measures_and_writes(tmp_path, capsys):
@@ -121,10 +121,10 @@ def test_the_table_tells_the_most():
 def test_the_published_network_is_measured_with_and_without_its_audio_encoder():
     loads, talker = {}, released()
     talker.audio.hear_live()
-    for contender in contenders(talker, None):
-        loads[contender.name] = climb(contender, 30, 1.4, 2, lambda: 0.0, lag=2.0)
-        assert most(loads[contender.name]) == 2
-        frames = [load.frames for load in loads[contender.name]]
+    for scheme in serving_schemes(talker, None):
+        loads[scheme.name] = climb(scheme, 30, 1.4, 2, lambda: 0.0, lag=2.0)
+        assert most(loads[scheme.name]) == 2
+        frames = [load.frames for load in loads[scheme.name]]
         assert frames[-1] >= 20 and frames[-1] > frames[0]
     assert list(loads) == [
         "together, audio features given",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamingtalker.audio.hubert import Hearing, HubertEncoder
+from streamingtalker.audio.hubert import ContextWindow, HubertEncoder
 from streamingtalker.checkpoint import load_own_talker, load_talker, save_talker
 from streamingtalker.config import Sampling, frame_count
 from streamingtalker.diffusion import SamplingError
@@ -118,9 +118,9 @@ class TestStream:
         dims = dataclasses.replace(DIMS, window=30)
         for fps in (30, 25):
             blocks = dataclasses.replace(dims, fps=fps)
-            ends, features, hearing = [0], 0, Hearing()
+            ends, features, context = [0], 0, ContextWindow()
             for _ in range(4):
-                features = hearing.after(features)
+                features = context.after(features)
                 ends.append(-(-(features - 1) * fps // 50))  # frames whose feature before and after are there
             assert [blocks.block_at(start) for start in ends[:-1]] == [b - a for a, b in itertools.pairwise(ends)]
 
@@ -172,7 +172,11 @@ class TestStream:
                 talker.next_offsets(talker.next_latents(part, state), state)
                 seconds.append(time.process_time() - start)
         assert min(seconds[3:]) < 2 * min(seconds[:3])
-        assert len(state.blocks.recent) == 6 and len(state.blocks.waiting) < 6 and state.predictor.caches[0].keys.shape[2] == 10
+        assert (
+            len(state.blocks.recent) == 6
+            and len(state.blocks.waiting) < 6
+            and state.predictor.caches[0].keys.shape[2] == 10
+        )
 
 
 class TestVqVae:
@@ -210,7 +214,7 @@ class TestHubert:
     @pytest.mark.parametrize("samples", [1, 399, 400, 720, 3000, 16000, 20001, 48000])
     def test_gives_every_frame_in_any_pieces(self, encoder, samples):
         pcm = speech(samples / 16000)
-        encoder.hear_live(Hearing(past=20, step=5, future=5))
+        encoder.hear_live(ContextWindow(past=20, step=5, future=5))
         whole = torch.cat(self.heard(encoder, pcm))
         pieces = torch.cat(self.heard(encoder, pcm, range(777, samples, 777)))
         assert len(whole) == frame_count(samples, 30)
@@ -219,7 +223,7 @@ class TestHubert:
     def test_gives_early_and_never_corrects(self, encoder):
         pcm, other = speech(2), speech(2)
         other[24000:] = speech(0.5, seed=9)
-        encoder.hear_live(Hearing(past=20, step=5, future=5))
+        encoder.hear_live(ContextWindow(past=20, step=5, future=5))
         first, second = (self.heard(encoder, each, [24000]) for each in (pcm, other))
         assert len(first[0]) >= 36  # of 45 until there: 10 features, 0.2 s, are awaited
         torch.testing.assert_close(first[0], second[0], rtol=0, atol=0)
@@ -228,13 +232,13 @@ class TestHubert:
         pcm = speech(3)
         encoder.hear_live()
         near = torch.cat(self.heard(encoder, pcm))
-        encoder.hearing = None
+        encoder.context = None
         whole = torch.cat(self.heard(encoder, pcm))
         near, whole = near - whole.mean(0), whole - whole.mean(0)
         assert (near - whole).square().mean() < 0.2 * whole.square().mean()
 
     def test_memory_stays_small(self, encoder):
-        encoder.hear_live(Hearing(past=20, step=5, future=5))
+        encoder.hear_live(ContextWindow(past=20, step=5, future=5))
         stream = encoder.stream()
         with torch.inference_mode():
             for _ in range(20):

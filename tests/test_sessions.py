@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamingtalker.audio.hubert import Hearing as Window
+from streamingtalker.audio.hubert import ContextWindow
 from streamingtalker.config import HeadDims, Sampling
 from streamingtalker.mood import Mood, MoodBlend
 from streamingtalker.sessions.farm import FrameFarm, LeftError, side_by_side
-from streamingtalker.sessions.recognition import Hearing, WindowQueue, recognise
+from streamingtalker.sessions.recognition import RecognitionRequest, WindowQueue, recognise
 from streamingtalker.sessions.rows import TalkerRows
 from streamingtalker.sessions.scheduler import Scheduler, Session
 from streamingtalker.streamer import FaceStreamer
@@ -23,7 +23,7 @@ from tests.test_released import released
 TALKER = tiny_talker()
 LINEAR = tiny_talker(head=HeadDims(kind="linear", time_features=8), sampling=Sampling(guidance=1.0, noise_memory=0.0))
 PUBLISHED = released()
-PUBLISHED.audio.hear_live(Window(past=10, step=5, future=3))
+PUBLISHED.audio.hear_live(ContextWindow(past=10, step=5, future=3))
 RECOGNISE = fake_recogniser()
 
 
@@ -308,15 +308,17 @@ def test_windows_of_the_same_length_are_heard_together_the_most_urgent_first():
     queue, recogniser = WindowQueue(together=2), Pair()
     owners = [Session(MoodBlend(30), 0, number) for number in range(4)]
     sounds = [speech(length, length) for length in (6400, 9600, 6400, 6400)]
-    hearings = [Hearing(owner, [sound], due) for owner, sound, due in zip(owners, sounds, (3, 2, 1, 4), strict=True)]
-    for hearing in hearings:
-        queue.add(hearing)
+    requests = [
+        RecognitionRequest(owner, [sound], due) for owner, sound, due in zip(owners, sounds, (3, 2, 1, 4), strict=True)
+    ]
+    for request in requests:
+        queue.add(request)
     heard = []
     while batch := queue.next_batch():
-        heard.append([hearings.index(hearing) for hearing, _ in batch])
-        scores = recognise(recogniser, [hearing.windows[number] for hearing, number in batch])
-        assert queue.deliver(batch, scores) == [hearing for hearing, _ in batch]
+        heard.append([requests.index(request) for request, _ in batch])
+        scores = recognise(recogniser, [request.windows[number] for request, number in batch])
+        assert queue.deliver(batch, scores) == [request for request, _ in batch]
     assert heard == [[2, 0], [1], [3]]
     assert recogniser.batches == [2]
-    for hearing, sound in zip(hearings, sounds, strict=True):
-        np.testing.assert_array_equal(hearing.scores[0], RECOGNISE(sound))
+    for request, sound in zip(requests, sounds, strict=True):
+        np.testing.assert_array_equal(request.scores[0], RECOGNISE(sound))

@@ -1,7 +1,7 @@
 """The paper's audio encoder: HuBERT, 50 features a second, interpolated to the motion's frames.
 
 The paper's HuBERT hears the whole utterance before it gives its first feature. For a face that is to speak at once it
-can hear through a window that slides over the sound (``Hearing``), and gives nearly the same.
+can hear through a window that slides over the sound (``ContextWindow``), and gives nearly the same.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ FEATURE_RATE = 50  # features a second
 
 
 @dataclass(frozen=True)
-class Hearing:
+class ContextWindow:
     """A window of sound, in features of 20 ms: ``step`` new ones at a time, heard with so much before and after.
 
     The first time only ``first`` are new, so that half a second of sound is enough for a first frame.
@@ -44,7 +44,7 @@ class HubertEncoder(AudioEncoder):
     """Normalised sound → HuBERT → (for networks that have one) linear → features at the motion's rate.
 
     The sound is normalised to zero mean and unit variance, features are interpolated linearly with corners aligned, as
-    published. ``hearing`` None: the stream waits for the end of the sound and then gives exactly these features.
+    published. ``context`` None: the stream waits for the end of the sound and then gives exactly these features.
     """
 
     def __init__(self, hubert: dict[str, Any], fps: int, width: int | None = None) -> None:
@@ -61,7 +61,7 @@ class HubertEncoder(AudioEncoder):
             ) from error
 
         self.fps = fps
-        self.hearing: Hearing | None = None
+        self.context: ContextWindow | None = None
         self.running = Running()
         self._runners = Kept()
         self.hubert = HubertModel(HubertConfig(**hubert))
@@ -91,13 +91,13 @@ class HubertEncoder(AudioEncoder):
         padded = F.pad(pcm, (0, max(FIELD - pcm.shape[1], 0)))  # one feature at least
         return self.project(self.hubert(padded).last_hidden_state)
 
-    def hear_live(self, hearing: Hearing | None = None) -> None:
+    def hear_live(self, context: ContextWindow | None = None) -> None:
         """See the interface."""
-        self.hearing = hearing or Hearing()
+        self.context = context or ContextWindow()
 
     def stream(self) -> Stream[Tensor]:
-        """See the interface; with a ``hearing``, nearly ``forward``'s frames."""
-        return WholeUtterance(self) if self.hearing is None else SlidingWindow(self, self.hearing)
+        """See the interface; with a ``context``, nearly ``forward``'s frames."""
+        return WholeUtterance(self) if self.context is None else SlidingWindow(self, self.context)
 
     def runner(self) -> "HubertEncoder":
         """A twin that gives the same and only runs."""
@@ -147,9 +147,9 @@ class SlidingWindow:
     not matter in which pieces the sound comes.
     """
 
-    def __init__(self, encoder: HubertEncoder, hearing: Hearing) -> None:
+    def __init__(self, encoder: HubertEncoder, context: ContextWindow) -> None:
         self._encoder = encoder.runner()
-        self._hearing = hearing
+        self._context = context
         self.reset()
 
     def reset(self) -> None:
@@ -164,7 +164,7 @@ class SlidingWindow:
         """See Stream."""
         self._sound.append(np.asarray(pcm, np.float32))
         total = _features_in(self._sound.end)
-        while (end := self._hearing.after(self._end_of_features)) + self._hearing.future <= total:
+        while (end := self._context.after(self._end_of_features)) + self._context.future <= total:
             self._encode(end, total)
         return self._give(lambda feature: feature < self._end_of_features - 1)
 
@@ -174,7 +174,7 @@ class SlidingWindow:
             return self._encoder.nothing()
         total = max(_features_in(self._sound.end), 1)
         while self._end_of_features < total:
-            self._encode(min(self._hearing.after(self._end_of_features), total), total)
+            self._encode(min(self._context.after(self._end_of_features), total), total)
         frames = frame_count(self._sound.end, self._encoder.fps)
         return self._give(lambda _: self._frames < frames)
 
@@ -184,14 +184,14 @@ class SlidingWindow:
 
     def _encode(self, end: int, total: int) -> None:
         """Add the features up to number ``end``; ``total`` can be had."""
-        begin, last = max(self._end_of_features - self._hearing.past, 0), min(end + self._hearing.future, total)
+        begin, last = max(self._end_of_features - self._context.past, 0), min(end + self._context.future, total)
         until = min(STRIDE * (last - 1) + FIELD, self._sound.end)
         self._level.hear(self._sound.take(self._level.heard, until))
         heard = self._level.normalise(self._sound.take(STRIDE * begin, until))
         features = self._encoder.encode(torch.from_numpy(heard).to(self._features)[None])[0]
         fresh = features[self._end_of_features - begin : end - begin]
         self._features = torch.cat([self._features, fresh])
-        self._sound.forget(min(STRIDE * max(end - self._hearing.past, 0), self._level.heard))
+        self._sound.forget(min(STRIDE * max(end - self._context.past, 0), self._level.heard))
 
     def _give(self, ready: Callable[[int], bool]) -> Tensor:
         """Interpolate the frames whose feature before is ``ready``."""

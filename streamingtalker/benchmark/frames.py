@@ -18,7 +18,7 @@ from streamingtalker.errors import UserError, command_line
 from streamingtalker.generate import generate
 from streamingtalker.released import ReleasedTalker
 from streamingtalker.running import Running
-from streamingtalker.streamer import PIECE, FaceStreamer
+from streamingtalker.streamer import FEED_SAMPLES, FaceStreamer
 
 NETWORK = tuple(part for part in PARTS if part != EAR)
 ROWS = {"without its audio encoder": NETWORK, "everything": PARTS}
@@ -177,7 +177,7 @@ def _along(
 def _first_frame(subject: Subject, clip: float) -> First:
     """Of a clip that is fed half a second, and then tenths of a second until there are frames."""
     pcm, streamer = cut(subject.speech, clip), FaceStreamer(subject.model)
-    edges = [0, *range(round(ENOUGH * RATE), len(pcm), PIECE), len(pcm)]
+    edges = [0, *range(round(ENOUGH * RATE), len(pcm), FEED_SAMPLES), len(pcm)]
     for start, end in itertools.pairwise(edges):
         began, work = time.perf_counter(), time.process_time()
         frames = len(streamer.feed(pcm[start:end]))

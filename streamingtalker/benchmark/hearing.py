@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamingtalker.audio.hubert import FEATURE_RATE, Hearing, HubertEncoder
+from streamingtalker.audio.hubert import FEATURE_RATE, ContextWindow, HubertEncoder
 from streamingtalker.benchmark.models import Subject, keep, model_arguments
 from streamingtalker.benchmark.timing import cut
 from streamingtalker.errors import UserError, command_line
-from streamingtalker.streamer import PIECE
+from streamingtalker.streamer import FEED_SAMPLES
 
 WINDOWS = ((25, 20), (50, 10), (50, 20), (50, 40), (100, 20), (200, 20), (200, 40))  # features before and after
 
@@ -38,7 +38,7 @@ def measure(subject: Subject, seconds: float) -> dict[str, Any]:
     if not isinstance(encoder, HubertEncoder):
         raise UserError(f"{subject.name} does not hear with HuBERT; choose --preset vocaset or a converted model.")
     aligned, exact = _whole(encoder, pcm)
-    rows = [_row(encoder, pcm, Hearing(past, future=future), aligned, exact) for past, future in WINDOWS]
+    rows = [_row(encoder, pcm, ContextWindow(past, future=future), aligned, exact) for past, future in WINDOWS]
     stretch = difference(exact, aligned)
     return subject.about | {"seconds": seconds, "windows": rows, "alignment_alone": stretch}
 
@@ -64,14 +64,16 @@ def table(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _row(encoder: HubertEncoder, pcm: np.ndarray, hearing: Hearing, aligned: Tensor, exact: Tensor) -> dict[str, float]:
-    encoder.hear_live(hearing)
+def _row(
+    encoder: HubertEncoder, pcm: np.ndarray, context: ContextWindow, aligned: Tensor, exact: Tensor
+) -> dict[str, float]:
+    encoder.hear_live(context)
     began = time.perf_counter()
     heard = _streamed(encoder, pcm)
     spent = time.perf_counter() - began
     return {
-        "past": hearing.past / FEATURE_RATE,
-        "future": hearing.future / FEATURE_RATE,
+        "past": context.past / FEATURE_RATE,
+        "future": context.future / FEATURE_RATE,
         "difference": difference(heard, aligned),
         "difference_exact": difference(heard, exact),
         "ms_per_frame": 1000 * spent / len(heard),
@@ -81,7 +83,7 @@ def _row(encoder: HubertEncoder, pcm: np.ndarray, hearing: Hearing, aligned: Ten
 @torch.inference_mode()
 def _streamed(encoder: HubertEncoder, pcm: np.ndarray) -> Tensor:
     stream = encoder.stream()
-    pieces = [stream.feed(pcm[start : start + PIECE]) for start in range(0, len(pcm), PIECE)]
+    pieces = [stream.feed(pcm[start : start + FEED_SAMPLES]) for start in range(0, len(pcm), FEED_SAMPLES)]
     return torch.cat([*pieces, stream.finish()])
 
 

@@ -16,11 +16,11 @@ import numpy as np
 from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.config import RATE
 from streamingtalker.mood import MoodBlend
-from streamingtalker.sessions.recognition import Ask, Hearing, WindowQueue, recognise
+from streamingtalker.sessions.recognition import Ask, RecognitionRequest, WindowQueue, recognise
 from streamingtalker.sessions.scheduler import Round, Rows, Scheduler, Session
 from streamingtalker.streamer import FaceStreamer
 
-PIECE = RATE // 5  # samples the demo's server hands to the face at once
+SERVER_CHUNK = RATE // 5  # samples the demo's server hands to the face at once
 ALLOWANCE = 0.1  # seconds of face that a client has in hand when the voice begins
 GOLDEN = 0.618034  # fractions of its multiples lie evenly: when the listeners begin
 
@@ -86,7 +86,7 @@ class Together:
         windows, frames = self._windows.next_due, self._scheduler.next_due
         if windows is not None and (frames is None or windows <= frames):
             batch = self._windows.next_batch()
-            sounds = [hearing.windows[number] for hearing, number in batch]
+            sounds = [request.windows[number] for request, number in batch]
             recogniser = self._recogniser
             assert recogniser is not None, "nobody asks for one that is not there"
             return Job(lambda: recognise(recogniser, sounds), lambda scores, now: self._told(batch, scores, now))
@@ -99,7 +99,7 @@ class Together:
             session = self._sessions[who]
             due = self._scheduler.due(session, came)
             if windows:
-                self._windows.add(Hearing(session, windows, due))
+                self._windows.add(RecognitionRequest(session, windows, due))
             else:
                 self._bring(session, [], now)
             return []
@@ -107,8 +107,8 @@ class Together:
         return Job(lambda: self._ears[who].hear(pcm), done)
 
     def _told(self, batch: list[Ask], scores: list[np.ndarray], now: float) -> list[tuple[int, int]]:
-        for hearing in self._windows.deliver(batch, scores):
-            self._bring(hearing.owner, hearing.scores, now)
+        for request in self._windows.deliver(batch, scores):
+            self._bring(request.owner, request.scores, now)
         return []
 
     def _bring(self, session: Session, scores: list[np.ndarray], now: float) -> None:
@@ -220,7 +220,7 @@ def _begins(who: int) -> float:
 def _pieces(who: int, sound: np.ndarray) -> Iterator[tuple[float, int, np.ndarray]]:
     """When each piece of a listener's sound is complete, and for whom it is."""
     for number in itertools.count():
-        piece = sound[number * PIECE : (number + 1) * PIECE]
+        piece = sound[number * SERVER_CHUNK : (number + 1) * SERVER_CHUNK]
         if len(piece) == 0:
             return
-        yield _begins(who) + (number * PIECE + len(piece)) / RATE, who, piece
+        yield _begins(who) + (number * SERVER_CHUNK + len(piece)) / RATE, who, piece

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from streamingtalker.streamer import PIECE, FaceModel
+from streamingtalker.streamer import FEED_SAMPLES, FaceModel
 
 EAR, PREDICTOR, HEAD, DECODER = PARTS = ("audio encoder", "condition predictor", "diffusion head", "VQ-VAE decoder")
 Clock = Callable[[], float]
@@ -73,7 +73,7 @@ def passage(model: FaceModel, pcm: np.ndarray, clock: Clock = time.perf_counter)
     """One stream over ``pcm`` (16 kHz float32), fed in tenths of a second: its blocks."""
     ear, state = model.audio.stream(), model.state()
     watch, blocks, frames = _Watch(clock, model.start.device), [], 0
-    sounds = [*(pcm[start : start + PIECE] for start in range(0, len(pcm), PIECE)), None]
+    sounds = [*(pcm[start : start + FEED_SAMPLES] for start in range(0, len(pcm), FEED_SAMPLES)), None]
     with watch.inside(_heads(state), HEAD, PREDICTOR):
         for sound in sounds:
             audio = ear.finish() if sound is None else ear.feed(sound)

@@ -31,7 +31,7 @@ ENOUGH = 0.999  # of the frames are on time: then all sessions count as in real 
 
 
 @dataclass(frozen=True)
-class Contender:
+class ServingScheme:
     """A way to serve so many listeners."""
 
     name: str
@@ -85,12 +85,12 @@ def measure(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
     alone = arguments.device == "cpu" and torch.get_num_threads() == 1
     clock = time.thread_time if alone else time.perf_counter
     rows: dict[str, Any] = {}
-    for contender in contenders(subject.model, arguments.recogniser):
+    for scheme in serving_schemes(subject.model, arguments.recogniser):
         fps = subject.model.dims.fps
-        lag = lag_alone(contender, fps, arguments.seconds, clock) + arguments.allowance
-        loads = climb(contender, fps, arguments.seconds, arguments.most, clock, lag)
-        rows[contender.name] = {"most": most(loads), "lag_s": lag, "loads": [vars(load) for load in loads]}
-        print(f"{contender.name}: {most(loads)}", file=sys.stderr)
+        lag = lag_alone(scheme, fps, arguments.seconds, clock) + arguments.allowance
+        loads = climb(scheme, fps, arguments.seconds, arguments.most, clock, lag)
+        rows[scheme.name] = {"most": most(loads), "lag_s": lag, "loads": [vars(load) for load in loads]}
+        print(f"{scheme.name}: {most(loads)}", file=sys.stderr)
     return subject.about | {
         "seconds": arguments.seconds,
         "allowance_s": arguments.allowance,
@@ -100,7 +100,7 @@ def measure(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def contenders(model: FaceModel, recogniser: str | None) -> list[Contender]:
+def serving_schemes(model: FaceModel, recogniser: str | None) -> list[ServingScheme]:
     """Batched and one by one, with all that can hear, or the recogniser that is named. Raises RecogniserError."""
     if isinstance(model, ReleasedTalker):
         return [*_side_by_side(_heard_already(model), "audio features given"), *_side_by_side(model, "HuBERT")]
@@ -115,7 +115,7 @@ def contenders(model: FaceModel, recogniser: str | None) -> list[Contender]:
     return found
 
 
-def _hearing_by(model: Talker, name: str) -> list[Contender]:
+def _hearing_by(model: Talker, name: str) -> list[ServingScheme]:
     ears = open_recogniser(name)
 
     def prepare() -> None:
@@ -129,7 +129,7 @@ def _side_by_side(
     hearing: str,
     ears: Recogniser | None = None,
     prepare: Callable[[], None] = lambda: None,
-) -> list[Contender]:
+) -> list[ServingScheme]:
     def together(count: int) -> Server:
         return Together(side_by_side(model, count), ears)
 
@@ -137,7 +137,7 @@ def _side_by_side(
         prepare()
         return OneByOne([FaceStreamer(model, seed=seed) for seed in range(count)])
 
-    return [Contender(f"together, {hearing}", together), Contender(f"one by one, {hearing}", alone)]
+    return [ServingScheme(f"together, {hearing}", together), ServingScheme(f"one by one, {hearing}", alone)]
 
 
 class GivenFeatures(AudioEncoder):
@@ -189,12 +189,12 @@ def _heard_already(model: ReleasedTalker) -> ReleasedTalker:
     return deaf
 
 
-def climb(contender: Contender, fps: float, seconds: float, most: int, clock: Clock, lag: float) -> list[Load]:
+def climb(scheme: ServingScheme, fps: float, seconds: float, most: int, clock: Clock, lag: float) -> list[Load]:
     """More and more listeners until frames come more than ``lag`` after their sound; then between, to a twentieth."""
     loads: dict[int, Load] = {}
 
     def holds(count: int) -> bool:
-        outcome = simulate(contender.serve(count), [babble(seconds, who) for who in range(count)], fps, clock)
+        outcome = simulate(scheme.serve(count), [babble(seconds, who) for who in range(count)], fps, clock)
         loads[count] = _load(count, outcome, lag)
         return loads[count].on_time >= ENOUGH
 
@@ -207,9 +207,9 @@ def climb(contender: Contender, fps: float, seconds: float, most: int, clock: Cl
     return [loads[count] for count in sorted(loads)]
 
 
-def lag_alone(contender: Contender, fps: float, seconds: float, clock: Clock) -> float:
+def lag_alone(scheme: ServingScheme, fps: float, seconds: float, clock: Clock) -> float:
     """How long after its sound a frame comes at the latest to a listener who is alone, seconds; the better of two."""
-    outcomes = [simulate(contender.serve(1), [babble(seconds, 0)], fps, clock) for _ in range(2)]
+    outcomes = [simulate(scheme.serve(1), [babble(seconds, 0)], fps, clock) for _ in range(2)]
     return min(max(outcome.lags[0]) for outcome in outcomes)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamingtalker.config import RATE
-from streamingtalker.streamer import PIECE, FaceModel, FaceStreamer
+from streamingtalker.streamer import FEED_SAMPLES, FaceModel, FaceStreamer
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ def slope(summaries: Sequence[Summary], figure: str) -> float:
 def sound_needed(model: FaceModel, speech: np.ndarray) -> float:
     """Seconds of sound after which the first frame comes, to a tenth: what no fast machine can shorten."""
     streamer = FaceStreamer(model)
-    for start in range(0, len(speech), PIECE):
-        if len(streamer.feed(speech[start : start + PIECE])):
-            return (start + PIECE) / RATE
+    for start in range(0, len(speech), FEED_SAMPLES):
+        if len(streamer.feed(speech[start : start + FEED_SAMPLES])):
+            return (start + FEED_SAMPLES) / RATE
     return len(speech) / RATE
 
 

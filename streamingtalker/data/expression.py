@@ -40,7 +40,7 @@ class Phrase:
 
 
 @dataclass(frozen=True)
-class Take:
+class Variation:
     """What is drawn once for a take of the upper face."""
 
     lively: float
@@ -49,8 +49,8 @@ class Take:
     left: float  # the left side's share over the right one's
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Take":
-        """Another take."""
+    def draw(cls, rng: np.random.Generator) -> "Variation":
+        """Of another take."""
         return cls(float(np.exp(rng.normal(0, 0.2))), rng.uniform(0.5, 1.0), rng.normal(0, 0.3), rng.normal(0, 0.08))
 
 
@@ -63,17 +63,17 @@ def expression(
     ``moods`` [frames, M] intensities of MOODS; ``pcm`` float32 at 16 kHz is what is heard, None: stress alone tells.
     """
     times = np.arange(frames) / fps
-    take = Take.draw(rng)
+    variation = Variation.draw(rng)
     heard = Prosody.flat(frames) if pcm is None else listen(pcm, frames, fps)
     phrases = phrases_of(phones, heard.pitch, fps)
     speaking = _largest(times, (_plateau(times, phrase.start, phrase.end, 0.2, 0.3) for phrase in phrases))
-    lively = style.brows * take.lively * factor("brows", moods)
+    lively = style.brows * variation.lively * factor("brows", moods)
     weights = _held(moods, speaking, style, shape_names)
-    for name, curve in _upper_face(phones, phrases, times, heard, speaking, lively, take, rng).items():
+    for name, curve in _upper_face(phones, phrases, times, heard, speaking, lively, variation, rng).items():
         curve = ndimage.gaussian_filter1d(curve, CALM * fps, mode="nearest")
         for side in SIDES:
             if name + side in shape_names:
-                lean = {"Left": 1 + take.left, "Right": 1 - take.left}.get(side, 1.0)
+                lean = {"Left": 1 + variation.left, "Right": 1 - variation.left}.get(side, 1.0)
                 column = weights[:, shape_names.index(name + side)]
                 column += lean * curve * np.where(curve > 0, 1 - column, 1)  # nothing is held so far that it ends there
     return np.clip(weights, 0.0, 1.0)
@@ -130,19 +130,21 @@ def _held(moods: np.ndarray, speaking: np.ndarray, style: Style, shape_names: Se
 
 def _upper_face(
     phones: Sequence[Phone], phrases: Sequence[Phrase], times: np.ndarray, heard: Prosody, speaking: np.ndarray,
-    lively: np.ndarray, take: Take, rng: np.random.Generator,
+    lively: np.ndarray, variation: Variation, rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Curves [T] by the name of a shape without its side."""
-    raised, drawn = _beats(phones, times, heard, take, rng)
+    raised, drawn = _beats(phones, times, heard, variation, rng)
     questions = (p.asking * _plateau(times, p.end - 0.30, p.end + 0.25, 0.22, 0.5) for p in phrases)
     ends = ((1 - p.asking) * _plateau(times, p.end - 0.12, p.end + 0.30, 0.25, 0.5) for p in phrases)
     asking, ending = _largest(times, questions), _largest(times, ends)
     melody = speaking * np.clip(heard.pitch / 6, -0.5, 1)
-    brows = lively * (0.38 * raised + 0.10 * melody + 0.04 * _wander(times, rng, 3.5)) + 0.38 * asking * take.lively
+    brows = (
+        lively * (0.38 * raised + 0.10 * melody + 0.04 * _wander(times, rng, 3.5)) + 0.38 * asking * variation.lively
+    )
     brows = _limited(brows - 0.05 * ending * speaking)
     return {
         "browInnerUp": brows,
-        "browOuterUp": brows * take.outer,
+        "browOuterUp": brows * variation.outer,
         "browDown": _limited(lively * 0.30 * drawn) + 0.05 * ending,
         "eyeWide": 0.30 * np.maximum(brows - 0.12, 0) + 0.06 * asking,
         "eyeSquint": 0.03 + lively * (0.20 * drawn + 0.03 * _wander(times, rng, 4.0)) + 0.10 * ending,
@@ -152,7 +154,7 @@ def _upper_face(
 
 
 def _beats(
-    phones: Sequence[Phone], times: np.ndarray, heard: Prosody, take: Take, rng: np.random.Generator
+    phones: Sequence[Phone], times: np.ndarray, heard: Prosody, variation: Variation, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far emphasis raises the brows and how far it draws them together, [T] each."""
     raised, drawn = np.zeros(len(times)), np.zeros(len(times))
@@ -160,7 +162,7 @@ def _beats(
         weight, over = emphasis(vowel, times, heard)
         height = np.clip(1.6 * (weight + 0.10 * rng.standard_normal() - 0.35), 0, 1) * rng.uniform(0.8, 1.2)
         curve = height * _plateau(times, vowel.start, vowel.end, rng.uniform(0.14, 0.20), rng.uniform(0.30, 0.50))
-        onto = drawn if over < take.frowning - FROWN else raised
+        onto = drawn if over < variation.frowning - FROWN else raised
         np.maximum(onto, curve, out=onto)
     return raised, drawn
 

@@ -28,7 +28,7 @@ from streamingtalker.checkpoint import load_own_talker
 from streamingtalker.data.dataset import Corpus, Example
 from streamingtalker.errors import command_line
 from streamingtalker.evaluation import moods, recording, report, testset
-from streamingtalker.evaluation.freerun import Take, free_run
+from streamingtalker.evaluation.freerun import Rollout, free_run
 from streamingtalker.evaluation.measures import MEASURES, SEEN, UNSEEN, measure_clip, ratios
 from streamingtalker.evaluation.mouth import Motion, Mouth, Thresholds
 from streamingtalker.evaluation.tally import Scores, Viewer, score, shuffled, still, tables
@@ -50,20 +50,20 @@ Done = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Contender:
+class SystemUnderTest:
     """Something that moves a face to sentences as it hears them."""
 
     examples: list[Example]  # the test sentences
-    drawn: Callable[[Sequence[Take], Done], list[Tensor]]  # takes → coefficients [T, K] of each
+    drawn: Callable[[Sequence[Rollout], Done], list[Tensor]]  # rollouts → coefficients [T, K] of each
     view: Viewer
 
-    def draw(self, takes: Sequence[Take], done: Done = lambda takes: None) -> list[Tensor]:
-        """Coefficients [T, K] of each take."""
-        return self.drawn(takes, done)
+    def draw(self, rollouts: Sequence[Rollout], done: Done = lambda rollouts: None) -> list[Tensor]:
+        """Coefficients [T, K] of each rollout."""
+        return self.drawn(rollouts, done)
 
-    def motions(self, takes: Sequence[Take], done: Done = lambda takes: None) -> list[Motion]:
-        """The motion of each take."""
-        return [self.view(coefficients) for coefficients in self.draw(takes, done)]
+    def motions(self, rollouts: Sequence[Rollout], done: Done = lambda rollouts: None) -> list[Motion]:
+        """The motion of each rollout."""
+        return [self.view(coefficients) for coefficients in self.draw(rollouts, done)]
 
 
 class Bench:
@@ -101,26 +101,26 @@ class Bench:
             measured["moods"] = moods.measure(main, talker.dims.moods, main.examples, self.sentences, self.limits)
         return measured | self.circumstances(talker) | {"seconds": round(time.monotonic() - began)}
 
-    def talker(self, talker: Talker) -> Contender:
+    def talker(self, talker: Talker) -> SystemUnderTest:
         """A talker, free-running."""
         if talker.topology.vertex_count != self.rig.topology.vertex_count:
             raise CheckpointError(
                 f"The talker moves another mesh than {self.options.avatar}; name the avatar it was trained for."
             )
         view = Viewer.of(self.mouth, talker.vqvae.basis)
-        return Contender(self.examples(talker), partial(free_run, talker), view)
+        return SystemUnderTest(self.examples(talker), partial(free_run, talker), view)
 
-    def regression(self, talker: Talker, examples: list[Example]) -> Contender:
+    def regression(self, talker: Talker, examples: list[Example]) -> SystemUnderTest:
         """The baseline, which is the same for every seed."""
         regression, _, basis = load_regression(self.options.regression)
         predict = regression_predicts(regression, talker)
 
-        def draw(takes: Sequence[Take], done: Done) -> list[Tensor]:
-            motions = [predict(take.example) for take in takes]
-            done(len(takes))
+        def draw(rollouts: Sequence[Rollout], done: Done) -> list[Tensor]:
+            motions = [predict(rollout.example) for rollout in rollouts]
+            done(len(rollouts))
             return motions
 
-        return Contender(examples, draw, Viewer.of(self.mouth, basis))
+        return SystemUnderTest(examples, draw, Viewer.of(self.mouth, basis))
 
     def examples(self, talker: Talker) -> list[Example]:
         """The test sentences as ``talker`` hears them."""
@@ -128,13 +128,13 @@ class Bench:
             return testset.load_examples(self.corpus, self.rig, talker, self.clips, lambda: done(1))
 
     def enter(
-        self, name: str, contender: Contender, seeds: Sequence[int], with_shuffled: bool = False
+        self, name: str, system: SystemUnderTest, seeds: Sequence[int], with_shuffled: bool = False
     ) -> dict[str, Any]:
-        """The tables of a contender by name; of its motion to the sound of other sentences, too."""
+        """The tables of a system by name; of its motion to the sound of other sentences, too."""
         own, others = [], []
-        with self.counting(name, len(seeds) * len(contender.examples)) as done:
+        with self.counting(name, len(seeds) * len(system.examples)) as done:
             for seed in seeds:
-                motions = contender.motions([Take(example, seed) for example in contender.examples], done)
+                motions = system.motions([Rollout(example, seed) for example in system.examples], done)
                 own.append(score(motions, self.sentences, self.limits))
                 if with_shuffled:
                     others.append(score(shuffled(motions), self.sentences, self.limits))
@@ -145,44 +145,44 @@ class Bench:
         """The tables of motions [seeds][sentences]."""
         return tables(Scores(np.stack([score(run, self.sentences, self.limits) for run in runs])), self.sentences)
 
-    def drift(self, talker: Talker, contender: Contender) -> dict[str, dict[str, dict[str, float]]]:
+    def drift(self, talker: Talker, system: SystemUnderTest) -> dict[str, dict[str, dict[str, float]]]:
         """Endless speech, its first tenth and its last, by group of voices: each says the same."""
         members = {
             group: [index for index, each in enumerate(self.sentences) if each.group == group]
             for group in (SEEN, UNSEEN)
         }
         runs = [(group, seed) for group in members if members[group] for seed in self.seeds]
-        endless = [self._endless(talker, contender, members[group], seed) for group, seed in runs]
+        endless = [self._endless(talker, system, members[group], seed) for group, seed in runs]
         with self.counting("6000 frames", len(runs)) as done:
-            drawn = contender.draw(
-                [Take(each.example, seed) for each, (_, seed) in zip(endless, runs, strict=True)], done
+            drawn = system.draw(
+                [Rollout(each.example, seed) for each, (_, seed) in zip(endless, runs, strict=True)], done
             )
-        sums = [self._tenths(contender, each, motion) for each, motion in zip(endless, drawn, strict=True)]
+        sums = [self._tenths(system, each, motion) for each, motion in zip(endless, drawn, strict=True)]
         found = {}
         for group in dict.fromkeys(group for group, _ in runs):
             found[group] = _compare(np.stack([each for each, (of, _) in zip(sums, runs, strict=True) if of == group]))
         return found
 
-    def _endless(self, talker: Talker, contender: Contender, members: list[int], seed: int) -> testset.Endless:
+    def _endless(self, talker: Talker, system: SystemUnderTest, members: list[int], seed: int) -> testset.Endless:
         """The endless speech of a seed: in its style."""
-        examples = [contender.examples[index] for index in members]
+        examples = [system.examples[index] for index in members]
         sentences = [self.sentences[index] for index in members]
         style, ahead = seed % talker.dims.styles, talker.dims.audio.lookahead
         return testset.endless(examples, sentences, style, ahead, self.mouth)
 
-    def _tenths(self, contender: Contender, endless: testset.Endless, motion: Tensor) -> np.ndarray:
+    def _tenths(self, system: SystemUnderTest, endless: testset.Endless, motion: Tensor) -> np.ndarray:
         """Sums [2, measures, 2] of the first tenth and of the last."""
         part = len(motion) // testset.PARTS
-        seen = [contender.view(tenth) for tenth in (motion[:part], motion[-part:])]
+        seen = [system.view(tenth) for tenth in (motion[:part], motion[-part:])]
         return np.stack([measure_clip(tenth, endless.target, endless.intervals, self.limits) for tenth in seen])
 
-    def quiet(self, talker: Talker, contender: Contender) -> dict[str, dict[str, float]]:
+    def quiet(self, talker: Talker, system: SystemUnderTest) -> dict[str, dict[str, float]]:
         """How far the mouth opens to sounds without speech, in mm: 99 % of the frames less, and the mean."""
         found = {}
         with self.counting("sounds without speech", len(testset.SOUNDS)) as done:
             for kind in testset.SOUNDS:
-                takes = [Take(each, seed) for each in testset.speechless(talker, kind) for seed in self.seeds]
-                frames = np.concatenate([1000 * motion.opening for motion in contender.motions(takes)])
+                rollouts = [Rollout(each, seed) for each in testset.speechless(talker, kind) for seed in self.seeds]
+                frames = np.concatenate([1000 * motion.opening for motion in system.motions(rollouts)])
                 found[kind] = {"p99": float(np.quantile(frames, 0.99)), "mean": float(frames.mean())}
                 done(1)
         return found

@@ -1,4 +1,4 @@
-"""Figures of one target: prediction and truth side by side, piece by piece, so that length costs no memory."""
+"""Metrics of one target: prediction and truth side by side, piece by piece, so that length costs no memory."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from streamingtalker.topology import Topology
 
 
 @dataclass(frozen=True)
-class Figures:
+class SequenceMetrics:
     """Means over the frames of a sequence. m: the unit of the vertices."""
 
     lve: float  # m², lip vertex error
@@ -23,7 +23,7 @@ class Figures:
     lip_distance: float  # m, largest distance of a lip vertex: LVE without the square
 
     @classmethod
-    def mean(cls, all_of_them: Sequence["Figures"]) -> "Figures":
+    def mean(cls, all_of_them: Sequence["SequenceMetrics"]) -> "SequenceMetrics":
         """Of several."""
         rows = np.array([list(asdict(each).values()) for each in all_of_them])
         return cls(*(float(value) for value in rows.mean(0)))
@@ -59,13 +59,13 @@ class Track:
         template = self.template if len(self.template) == 1 else self.template[rows]
         return Track(self.predicted[rows], self.true[rows], template, self.vertex_errors)
 
-    def figures(self, regions: Regions) -> Figures:
+    def figures(self, regions: Regions) -> SequenceMetrics:
         """All figures of merit."""
         lve = metrics.lip_vertex_errors(self.predicted, self.true, regions.lips)
         moves = self.predicted - self.template, self.true - self.template
         fdd = metrics.face_dynamics_distance(*moves, regions.upper_face)
         mod = metrics.mouth_open_difference(self.predicted, self.true, regions.lip_pairs)
-        return Figures(float(lve.mean()), fdd, abs(fdd), mod, float(np.sqrt(lve).mean()))
+        return SequenceMetrics(float(lve.mean()), fdd, abs(fdd), mod, float(np.sqrt(lve).mean()))
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Score:
     conditions: tuple[str, ...]
     frames: int  # scored
     cut: int  # frames of truth without a prediction
-    figures: Figures  # mean over conditions and seeds
-    by_seed: tuple[Figures, ...]  # mean over conditions
-    still: Figures  # of a face that does not move
+    figures: SequenceMetrics  # mean over conditions and seeds
+    by_seed: tuple[SequenceMetrics, ...]  # mean over conditions
+    still: SequenceMetrics  # of a face that does not move
     diversity_lips: float  # m; NaN with one seed
     diversity_upper: float
-    tenths: tuple[Figures, ...]  # along the sequence, mean over conditions and seeds
+    tenths: tuple[SequenceMetrics, ...]  # along the sequence, mean over conditions and seeds
     vertex_errors: np.ndarray  # [V] m
 
 
@@ -112,8 +112,8 @@ def score(
         conditions=conditions,
         frames=count,
         cut=target.frames - count,
-        figures=Figures.mean([each for row in figures for each in row]),
-        by_seed=tuple(Figures.mean(column) for column in zip(*figures, strict=True)),
+        figures=SequenceMetrics.mean([each for row in figures for each in row]),
+        by_seed=tuple(SequenceMetrics.mean(column) for column in zip(*figures, strict=True)),
         still=still.figures(regions),
         diversity_lips=_diversity(rows, regions.lips),
         diversity_upper=_diversity(rows, regions.upper_face),
@@ -168,7 +168,7 @@ def _diversity(rows: Sequence[Sequence[Track]], region: np.ndarray) -> float:
     return float(np.mean([metrics.diversity(np.stack([each.predicted[:, region] for each in row])) for row in rows]))
 
 
-def _tenths(tracks: Sequence[Track], regions: Regions) -> tuple[Figures, ...]:
+def _tenths(tracks: Sequence[Track], regions: Regions) -> tuple[SequenceMetrics, ...]:
     edges = np.linspace(0, len(tracks[0].true), 11).astype(int)
     parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
-    return tuple(Figures.mean([each.part(rows).figures(regions) for each in tracks]) for rows in parts)
+    return tuple(SequenceMetrics.mean([each.part(rows).figures(regions) for each in tracks]) for rows in parts)

@@ -1,5 +1,6 @@
-"""Many streams drawn side by side: each take the very frames that a stream of its own would give, in a fraction of the
-time. They are known whole and go in step; streams that come and go are ``sessions``.
+"""Many streams drawn side by side: each gives the frames that a stream of its own would, in a fraction of the time.
+
+Their sound is known whole and they go in step; streams that come and go are ``sessions``.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,40 +13,42 @@ from streamingtalker.data.dataset import Example
 from streamingtalker.talker import Talker
 from streamingtalker.training.judge import inputs
 
-ROWS = 64  # takes at once
+ROWS = 64  # rollouts at once
 
 
 @dataclass(frozen=True)
-class Take:
-    """One sentence, drawn with one seed."""
+class Rollout:
+    """One sentence, drawn freely from one seed: each frame follows those drawn before it, not the truth."""
 
     example: Example
     seed: int
 
 
 @torch.inference_mode()
-def free_run(talker: Talker, takes: Sequence[Take], done: Callable[[int], None] = lambda takes: None) -> list[Tensor]:
-    """The motion [T, K] of every take, coefficients of the talker's basis. ``done`` hears of finished takes."""
-    order = sorted(range(len(takes)), key=lambda index: len(takes[index].example.moods))
-    motions: list[Tensor] = [torch.empty(0)] * len(takes)
+def free_run(
+    talker: Talker, rollouts: Sequence[Rollout], done: Callable[[int], None] = lambda rollouts: None
+) -> list[Tensor]:
+    """The motion [T, K] of every rollout, coefficients of the talker's basis. ``done`` hears of finished rollouts."""
+    order = sorted(range(len(rollouts)), key=lambda index: len(rollouts[index].example.moods))
+    motions: list[Tensor] = [torch.empty(0)] * len(rollouts)
     for start in range(0, len(order), ROWS):
         group = order[start : start + ROWS]
-        for index, motion in zip(group, _side_by_side(talker, [takes[index] for index in group]), strict=True):
+        for index, motion in zip(group, _side_by_side(talker, [rollouts[index] for index in group]), strict=True):
             motions[index] = motion
         done(len(group))
     return motions
 
 
-def _side_by_side(talker: Talker, takes: Sequence[Take]) -> list[Tensor]:
-    """As ``free_run``, for takes that are padded to the longest."""
-    given = [inputs(take.example, talker) for take in takes]
+def _side_by_side(talker: Talker, rollouts: Sequence[Rollout]) -> list[Tensor]:
+    """As ``free_run``, for rollouts that are padded to the longest."""
+    given = [inputs(rollout.example, talker) for rollout in rollouts]
     audio = _padded([talker.audio(features)[0] for features, _ in given])
     frames = audio.shape[1]
     style = _padded([style[0] for _, style in given], frames)
-    noises = {seed: noise(talker, seed, frames) for seed in {take.seed for take in takes}}
-    latents = _latents(talker, audio, style, torch.stack([noises[take.seed] for take in takes]))
+    noises = {seed: noise(talker, seed, frames) for seed in {rollout.seed for rollout in rollouts}}
+    latents = _latents(talker, audio, style, torch.stack([noises[rollout.seed] for rollout in rollouts]))
     motions = talker.vqvae.decode_coefficients(latents).cpu()
-    return [motion[: len(take.example.moods)] for motion, take in zip(motions, takes, strict=True)]
+    return [motion[: len(rollout.example.moods)] for motion, rollout in zip(motions, rollouts, strict=True)]
 
 
 def _latents(talker: Talker, audio: Tensor, style: Tensor, noises: Tensor) -> Tensor:

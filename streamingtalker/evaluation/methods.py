@@ -7,11 +7,10 @@ from typing import Protocol
 import numpy as np
 
 from streamingtalker.errors import UserError
-from streamingtalker.evaluation.sequences import PIECE, Target, TestBed
+from streamingtalker.evaluation.sequences import CHUNK_FRAMES, Target, TestBed
 from streamingtalker.mood import Mood
 from streamingtalker.released import ReleasedTalker
-from streamingtalker.streamer import PIECE as SOUND_PIECE
-from streamingtalker.streamer import FaceStreamer
+from streamingtalker.streamer import FEED_SAMPLES, FaceStreamer
 from streamingtalker.talker import Talker
 
 
@@ -69,10 +68,10 @@ class TalkerMethod:
     def _stream(self, streamer: FaceStreamer, target: Target) -> Iterator[np.ndarray]:
         sound, moods = self._bed.sound(target), _moods(target, self._bed.corpus.fps)
         given = 0
-        for start in range(0, len(sound), SOUND_PIECE):
+        for start in range(0, len(sound), FEED_SAMPLES):
             while moods and moods[0][0] <= given:
                 streamer.set_mood(moods.pop(0)[1])
-            frames = streamer.feed(sound[start : start + SOUND_PIECE])
+            frames = streamer.feed(sound[start : start + FEED_SAMPLES])
             given += len(frames)
             yield frames
         yield streamer.finish()
@@ -105,8 +104,8 @@ class SavedMethod:
         """The file's frames; saved motion has no seed."""
         path = self._folder / f"{target.name}{f'_condition_{condition}' if condition else ''}.npy"
         vertices = self._read(path, target)
-        for first in range(0, len(vertices), PIECE):
-            piece = np.asarray(vertices[first : first + PIECE], np.float32)
+        for first in range(0, len(vertices), CHUNK_FRAMES):
+            piece = np.asarray(vertices[first : first + CHUNK_FRAMES], np.float32)
             if not np.isfinite(piece).all():
                 raise PredictionError(f"{path} holds values that are not finite numbers; make it again.")
             yield piece

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from streamingtalker.data.dataset import Example
-from streamingtalker.evaluation.freerun import Take
+from streamingtalker.evaluation.freerun import Rollout
 from streamingtalker.evaluation.measures import KEYS, ratios
 from streamingtalker.evaluation.mouth import Thresholds
 from streamingtalker.evaluation.tally import Viewer, score
@@ -28,8 +28,8 @@ class Actor(Protocol):
     def view(self) -> Viewer:
         """How its motion is seen."""
 
-    def draw(self, takes: Sequence[Take]) -> list[Tensor]:
-        """Coefficients [T, K] of every take."""
+    def draw(self, rollouts: Sequence[Rollout]) -> list[Tensor]:
+        """Coefficients [T, K] of every rollout."""
 
 
 def measure(
@@ -43,7 +43,7 @@ def measure(
     chosen, spoken = examples[::step][:SENTENCES], sentences[::step][:SENTENCES]
     found = {}
     for mood in (NEUTRAL, *moods):
-        drawn = actor.draw([Take(dataclasses.replace(each, moods=_held(each, moods, mood)), 0) for each in chosen])
+        drawn = actor.draw([Rollout(dataclasses.replace(each, moods=_held(each, moods, mood)), 0) for each in chosen])
         seen = [actor.view.offsets(motion).mean(0) for motion in drawn]
         hits = [nearest(face, centres) == mood for face in seen]
         sums = score([actor.view(motion) for motion in drawn], spoken, limits).sum(0)

@@ -14,7 +14,7 @@ from streamingtalker.data.dataset import Clip, Corpus, CorpusError
 from streamingtalker.errors import UserError
 from streamingtalker.topology import Topology, avatar_path
 
-PIECE = 50  # frames of true motion in memory at once
+CHUNK_FRAMES = 50  # frames of true motion in memory at once
 
 
 class SplitError(UserError):
@@ -95,8 +95,8 @@ class TestBed:
         for segment in target.segments:
             weights = self.corpus.weights(segment.clip)
             vertices = self.corpus.vertices(segment.clip) if weights is None else np.zeros(0)
-            for first in range(0, segment.frames, PIECE):
-                rows = slice(first, min(first + PIECE, segment.frames))
+            for first in range(0, segment.frames, CHUNK_FRAMES):
+                rows = slice(first, min(first + CHUNK_FRAMES, segment.frames))
                 if weights is None:
                     yield np.asarray(vertices[rows], np.float32)
                 else:

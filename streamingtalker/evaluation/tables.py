@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from streamingtalker.errors import UserError, command_line
-from streamingtalker.evaluation.figures import Figures, Score
+from streamingtalker.evaluation.figures import Score, SequenceMetrics
 from streamingtalker.evaluation.sequences import TestBed
 from streamingtalker.places import writing
 
@@ -84,11 +84,13 @@ def report(bed: TestBed, method: str, split: str, seeds: Sequence[int], policy: 
         "conditions": sorted({condition for score in scores for condition in score.conditions}),
         "seeds": list(seeds),
         "aggregation": AGGREGATION,
-        "figures": asdict(Figures.mean([score.figures for score in scores])),
+        "figures": asdict(SequenceMetrics.mean([score.figures for score in scores])),
         "spread_over_sequences": _spread([score.figures for score in scores]),
-        "spread_over_seeds": _spread([Figures.mean(row) for row in zip(*(s.by_seed for s in scores), strict=True)]),
+        "spread_over_seeds": _spread(
+            [SequenceMetrics.mean(row) for row in zip(*(s.by_seed for s in scores), strict=True)]
+        ),
         "pooled": _pooled(scores),
-        "still_face": asdict(Figures.mean([score.still for score in scores])),
+        "still_face": asdict(SequenceMetrics.mean([score.still for score in scores])),
         "diversity": {
             "lips": _number(float(np.mean([score.diversity_lips for score in scores]))),
             "upper_face": _number(float(np.mean([score.diversity_upper for score in scores]))),
@@ -159,7 +161,7 @@ def _units(bed: TestBed) -> dict[str, str]:
     return {"length": length, "lve": square, "fdd": square, "fdd_absolute": square, "mod": length, "diversity": length}
 
 
-def _spread(rows: Sequence[Figures]) -> dict[str, float]:
+def _spread(rows: Sequence[SequenceMetrics]) -> dict[str, float]:
     values = np.array([list(asdict(row).values()) for row in rows])
     return dict(zip(asdict(rows[0]), values.std(0).tolist(), strict=True))
 
@@ -173,7 +175,7 @@ def _pooled(scores: Sequence[Score]) -> dict[str, float]:
 
 
 def _tenths(scores: Sequence[Score]) -> list[dict[str, float]]:
-    return [asdict(Figures.mean(row)) for row in zip(*(score.tenths for score in scores), strict=True)]
+    return [asdict(SequenceMetrics.mean(row)) for row in zip(*(score.tenths for score in scores), strict=True)]
 
 
 def _row(score: Score) -> dict[str, Any]:

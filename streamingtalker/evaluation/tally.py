@@ -1,4 +1,4 @@
-"""The measures of many motions over the test sentences: by contender, group and voice."""
+"""The measures of many motions over the test sentences: by system, group and voice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Scores:
-    """Sums [seeds, sentences, measures, 2] of one contender."""
+    """Sums [seeds, sentences, measures, 2] of one system."""
 
     sums: np.ndarray
 

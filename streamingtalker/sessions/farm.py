@@ -14,7 +14,7 @@ from streamingtalker.config import frame_count
 from streamingtalker.mood import Mood, MoodBlend
 from streamingtalker.released import ReleasedTalker
 from streamingtalker.sessions.ears import Ear
-from streamingtalker.sessions.recognition import Hearing, WindowQueue, recognise
+from streamingtalker.sessions.recognition import RecognitionRequest, WindowQueue, recognise
 from streamingtalker.sessions.released_rows import ReleasedRows
 from streamingtalker.sessions.rows import TalkerRows
 from streamingtalker.sessions.scheduler import Rows, Scheduler, Session
@@ -74,7 +74,7 @@ class FrameFarm:
         if not windows:
             return []
         with self._changed:
-            self._windows.add(Hearing(session, windows, self._scheduler.due(session, self._clock())))
+            self._windows.add(RecognitionRequest(session, windows, self._scheduler.due(session, self._clock())))
             answer = self._ask(session)
         return answer.result()
 
@@ -146,16 +146,16 @@ class FrameFarm:
         """The thread of a recogniser: one batch of windows after another."""
         while batch := self._wait_for(self._windows.next_batch):
             try:
-                scores = recognise(recogniser, [hearing.windows[number] for hearing, number in batch])
+                scores = recognise(recogniser, [request.windows[number] for request, number in batch])
             except Exception as error:
                 with self._changed:
-                    for hearing, _ in batch:
-                        self._windows.forget(hearing.owner)
-                        self._answer(hearing.owner, error)
+                    for request, _ in batch:
+                        self._windows.forget(request.owner)
+                        self._answer(request.owner, error)
                 continue
             with self._changed:
-                for hearing in self._windows.deliver(batch, scores):
-                    self._answer(hearing.owner, hearing.scores)
+                for request in self._windows.deliver(batch, scores):
+                    self._answer(request.owner, request.scores)
 
     def _wait_for(self, work: Callable[[], W]) -> W | None:
         """Wait until there is work; None once the farm is closed."""

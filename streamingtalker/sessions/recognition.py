@@ -30,7 +30,7 @@ def recognise(recogniser: Recogniser, windows: Sequence[np.ndarray]) -> list[np.
 
 
 @dataclass(eq=False)
-class Hearing:
+class RecognitionRequest:
     """Windows of one stream that are to be heard."""
 
     owner: Session
@@ -44,7 +44,7 @@ class Hearing:
         self.left = len(self.windows)
 
 
-Ask = tuple[Hearing, int]  # window number so and so of a hearing
+Ask = tuple[RecognitionRequest, int]  # window number so and so of a request
 
 
 class WindowQueue:
@@ -55,10 +55,10 @@ class WindowQueue:
         self._waiting: list[tuple[float, int, Ask]] = []
         self._count = itertools.count()
 
-    def add(self, hearing: Hearing) -> None:
+    def add(self, request: RecognitionRequest) -> None:
         """Let its windows be heard."""
-        for number in range(len(hearing.windows)):
-            heapq.heappush(self._waiting, (hearing.due, next(self._count), (hearing, number)))
+        for number in range(len(request.windows)):
+            heapq.heappush(self._waiting, (request.due, next(self._count), (request, number)))
 
     def forget(self, owner: Session) -> None:
         """Nobody waits for the windows of this stream any more."""
@@ -74,8 +74,8 @@ class WindowQueue:
         """The most urgent window, and the most urgent others as long as it; empty where nobody waits."""
         if not self._waiting:
             return []
-        hearing, number = self._waiting[0][2]
-        length = len(hearing.windows[number])
+        request, number = self._waiting[0][2]
+        length = len(request.windows[number])
         alike = [each for each in self._waiting if len(each[2][0].windows[each[2][1]]) == length]
         batch = heapq.nsmallest(self._together, alike)
         chosen = {each[1] for each in batch}
@@ -84,12 +84,12 @@ class WindowQueue:
         return [each[2] for each in batch]
 
     @staticmethod
-    def deliver(batch: Sequence[Ask], scores: Sequence[np.ndarray]) -> list[Hearing]:
-        """Keep the scores; the hearings that are complete now."""
+    def deliver(batch: Sequence[Ask], scores: Sequence[np.ndarray]) -> list[RecognitionRequest]:
+        """Keep the scores; the requests that are complete now."""
         complete = []
-        for (hearing, number), each in zip(batch, scores, strict=True):
-            hearing.scores[number] = each
-            hearing.left -= 1
-            if hearing.left == 0:
-                complete.append(hearing)
+        for (request, number), each in zip(batch, scores, strict=True):
+            request.scores[number] = each
+            request.left -= 1
+            if request.left == 0:
+                complete.append(request)
         return complete

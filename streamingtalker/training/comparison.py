@@ -10,7 +10,7 @@ import torch
 from streamingtalker import metrics
 from streamingtalker.config import RATE
 from streamingtalker.data.dataset import Corpus, Example
-from streamingtalker.streamer import PIECE, FaceStreamer
+from streamingtalker.streamer import FEED_SAMPLES, FaceStreamer
 from streamingtalker.talker import Talker
 from streamingtalker.topology import Rig
 from streamingtalker.training.full_sequence import FullSequence
@@ -65,7 +65,7 @@ def first_frames(
 
     def stream(pcm: np.ndarray) -> None:
         streamer.reset()
-        pieces = (pcm[start : start + PIECE] for start in range(0, len(pcm), PIECE))
+        pieces = (pcm[start : start + FEED_SAMPLES] for start in range(0, len(pcm), FEED_SAMPLES))
         next(piece for piece in pieces if len(streamer.feed(piece)))
 
     def whole(pcm: np.ndarray) -> None:

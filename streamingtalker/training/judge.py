@@ -21,7 +21,7 @@ Predict = Callable[[Example], Tensor]  # → coefficients [T, K]
 
 
 @dataclass(frozen=True)
-class Figures:
+class ValidationMetrics:
     """Means over clips; shares are of phones or frames."""
 
     clips: int
@@ -43,12 +43,12 @@ class Figures:
         )
 
 
-def judge(predict: Predict, examples: list[Example], talker: Talker) -> Figures:
+def judge(predict: Predict, examples: list[Example], talker: Talker) -> ValidationMetrics:
     """Average over the ``examples`` with speech in them. A figure a clip has no phones for is left out of its mean."""
     spoken = [example for example in examples if any(phone in VOWELS for phone, _, _ in example.intervals)]
     rows = [_judge_clip(predict(example), example, talker) for example in spoken]
-    names = [field.name for field in dataclasses.fields(Figures) if field.name != "clips"]
-    return Figures(clips=len(rows), **{name: _mean([row[name] for row in rows]) for name in names})
+    names = [field.name for field in dataclasses.fields(ValidationMetrics) if field.name != "clips"]
+    return ValidationMetrics(clips=len(rows), **{name: _mean([row[name] for row in rows]) for name in names})
 
 
 def talker_predicts(talker: Talker, seed: int = 0, sampling: Sampling | None = None) -> Predict:

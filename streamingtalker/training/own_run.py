@@ -29,8 +29,8 @@ from streamingtalker.training.distil import (
 )
 from streamingtalker.training.examiner import TalkerExaminer
 from streamingtalker.training.judge import (
-    Figures,
     Predict,
+    ValidationMetrics,
     judge,
     reconstruction,
     regression_predicts,
@@ -61,7 +61,7 @@ class OwnRun(TrainingRun):
         self.loop = LoopOptions(bf16=options.bf16)
         total = None if options.steps else 60 * (options.minutes or MINUTES)
         self.budget = Budget(options.steps, total)
-        self.figures: dict[str, Figures] = {}
+        self.figures: dict[str, ValidationMetrics] = {}
         self.agreement: dict[str, Agreement] = {}
 
     def go(self, bar: Progress) -> None:
