@@ -6,7 +6,8 @@ the SHA-256 of its content: a flipped bit in a weight would load without a word.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,24 +38,28 @@ def read_tensors(path: str | Path, kind: str, prefix: str = "") -> tuple[dict[st
     With a ``prefix`` only those whose names begin with it; then the content's checksum is not looked at. Raises
     CheckpointError where the file is missing, damaged or of another kind.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} does not exist; check the path, or restore a file of the repository with 'git checkout'."
-        )
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get("config", "{}"))
-            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a dict
-            tensors = {name: file.get_tensor(name) for name in names}
-    except (safetensors.SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); restore it or download it again.") from error
+    with _opened(path) as file:
+        metadata = _metadata(file)
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a dict
+        tensors = {name: file.get_tensor(name) for name in names}
     stated = metadata.pop("sha256", None)
     if not prefix and stated is not None and stated != _sha256(tensors, metadata):
         raise CheckpointError(f"{path} is damaged (its checksum is wrong); restore it or download it again.")
     if metadata.get("kind") != kind:
         raise CheckpointError(f"{path} is a {metadata.get('kind', 'foreign')!r} file where a {kind!r} file is needed.")
     return tensors, metadata
+
+
+def stated_sha256(path: str | Path) -> str:
+    """The checksum of its content that a file states, hexadecimal; its tensors are not read, nor is it looked at.
+
+    Raises CheckpointError where the file is missing or damaged, or states none.
+    """
+    with _opened(path) as file:
+        stated = _metadata(file).get("sha256")
+    if stated is None:
+        raise CheckpointError(f"{path} states no checksum; restore it or make it again.")
+    return str(stated)
 
 
 def below(tensors: Mapping[str, V], prefix: str) -> dict[str, V]:
@@ -76,6 +81,25 @@ def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], kind: str, m
             safetensors.numpy.save_file(contiguous, path, metadata={"config": config})
         except safetensors.SafetensorError as error:  # what it makes of the system's refusal
             raise OSError(str(error)) from error
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[safetensors.safe_open]:
+    """Whatever goes wrong while it is read is a CheckpointError."""
+    if not Path(path).is_file():
+        raise CheckpointError(
+            f"{path} does not exist; check the path, or restore a file of the repository with 'git checkout'."
+        )
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            yield file
+    except (safetensors.SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); restore it or download it again.") from error
+
+
+def _metadata(file: safetensors.safe_open) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((file.metadata() or {}).get("config", "{}"))
+    return document
 
 
 def _sha256(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> str:

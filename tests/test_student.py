@@ -21,6 +21,7 @@ from streamingtalker.audio.student import (
     log_mel,
     power_spectrum,
     save_student,
+    student_version,
 )
 from streamingtalker.config import AudioDims, ConfigError
 from streamingtalker.data.dataset import Corpus
@@ -101,6 +102,18 @@ def test_a_file_gives_the_student_back(tmp_path):
     again = load_student(tmp_path / "a.safetensors")
     assert again.dims == TINY
     np.testing.assert_allclose(StudentRecogniser(again)(sound(1)), StudentRecogniser(student)(sound(1)), atol=0.02)
+
+
+def test_a_student_taught_anew_is_another_version(tmp_path):
+    student, path = Student(TINY).eval(), tmp_path / "a.safetensors"
+    save_student(path, student)
+    first = student_version(path)
+    save_student(path, student)
+    assert student_version(path) == first and len(first) == 8
+    with torch.no_grad():
+        student.out.bias += 1
+    save_student(path, student)
+    assert student_version(path) != first
 
 
 def test_a_sharp_student_is_surer_of_the_same():

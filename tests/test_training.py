@@ -11,6 +11,7 @@ import torch
 
 from streamingtalker import metrics
 from streamingtalker.audio.posteriors import RecogniserError
+from streamingtalker.audio.student import student_version
 from streamingtalker.checkpoint import load_talker
 from streamingtalker.config import AudioDims
 from streamingtalker.data.dataset import Batch, Corpus, CorpusError, batches, collate, extract_features, load_example
@@ -109,6 +110,8 @@ def test_features_of_one_recogniser_are_not_read_for_those_of_another(corpus, mo
     with_hama = corpus.features_file(clip, dims)
     assert not with_hama.exists() and not corpus.features_file(clip, dims, "student").exists()
     assert with_hama == corpus.features_file(clip, dims, "hama")
+    assert with_hama.parent.name == "hama-mel64-12800-9600-3200-6400-ahead6", "corpora that exist are named so"
+    assert corpus.features_file(clip, dims, "student").parent.name.startswith(f"student-{student_version()}-mel64-")
     monkeypatch.setitem(sys.modules, "hama", None)  # as where it has no build
     assert corpus.features_file(clip, dims) == corpus.features_file(clip, dims, "student")
     with pytest.raises(RecogniserError, match="hama cannot be loaded"):

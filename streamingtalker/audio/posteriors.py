@@ -136,6 +136,20 @@ def usual_recogniser() -> str:
     return "hama" if importlib.util.find_spec("hama") else "student"
 
 
+def recogniser_version(name: str | None = None) -> str:
+    """The recogniser of that name (unnamed: the usual one), told apart from others of the name that hear otherwise.
+
+    The weights of hama and of none never change here; ours may be taught anew. Raises CheckpointError where ours are
+    missing.
+    """
+    name = name or usual_recogniser()
+    if name != "student":
+        return name
+    from streamingtalker.audio.student import student_version
+
+    return f"{name}-{student_version()}"
+
+
 def _best() -> Recogniser:
     """hama where it exists, else the student."""
     try:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from streamingtalker.audio.mel import WINDOW, mel_filterbank
 from streamingtalker.config import build
-from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
+from streamingtalker.tensor_file import CheckpointError, read_tensors, stated_sha256, write_tensors
 
 HOP = 320  # samples a frame, the teacher's
 STEP = HOP // 2  # samples a column of log-mel
@@ -113,6 +113,14 @@ def save_student(path: str | Path, student: Student, card: dict[str, Any] | None
     """Write it in half precision with its dimensions and a ``card`` (how it came about)."""
     tensors = {name: value.cpu().half().numpy() for name, value in student.state_dict().items()}
     write_tensors(path, tensors, kind=_KIND, metadata={"dims": asdict(student.dims), "card": card or {}})
+
+
+def student_version(path: str | Path = DEFAULT_STUDENT) -> str:
+    """What tells a student from one that was taught anew: the beginning of its weights' checksum.
+
+    Raises CheckpointError.
+    """
+    return stated_sha256(path)[:8]
 
 
 def load_student(path: str | Path = DEFAULT_STUDENT) -> Student:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from streamingtalker.audio.encoder import SpeechFeatures
 from streamingtalker.audio.files import load_pcm
-from streamingtalker.audio.posteriors import DEFAULT_GRID, open_recogniser, usual_recogniser
+from streamingtalker.audio.posteriors import DEFAULT_GRID, open_recogniser, recogniser_version, usual_recogniser
 from streamingtalker.config import AudioDims
 from streamingtalker.data.phones import INVENTORY, Phone
 from streamingtalker.errors import UserError
@@ -144,15 +144,15 @@ class Corpus:
     def features_file(self, clip: Clip, dims: AudioDims, recogniser: str | None = None) -> Path:
         """Where the front end's features of a clip are kept, as ``recogniser`` (unnamed: the usual one) hears it.
 
-        The name tells all that decides them, but for the recogniser's weights; the sound by its hash. Raises
-        CorpusError where there is no sound.
+        The name tells all that decides them: the sound and our own recogniser's weights by their hashes. Raises
+        CorpusError where there is no sound, CheckpointError where our recogniser has no weights.
         """
         grid = f"{DEFAULT_GRID.left}-{DEFAULT_GRID.hop}-{DEFAULT_GRID.right}-{DEFAULT_GRID.first_hop}"
         try:
             sound = hashlib.sha256(self.wav(clip).read_bytes()).hexdigest()[:12]
         except OSError as error:
             raise CorpusError(f"{self.wav(clip)} cannot be read ({error}); make the corpus again.") from error
-        front_end = f"{recogniser or usual_recogniser()}-mel{dims.mel_bands}-{grid}-ahead{dims.lookahead}"
+        front_end = f"{recogniser_version(recogniser)}-mel{dims.mel_bands}-{grid}-ahead{dims.lookahead}"
         return self.path / "features" / front_end / f"{clip.name}-{sound}.npy"
 
     def features(self, clip: Clip, dims: AudioDims, recogniser: str | None = None) -> np.ndarray:
