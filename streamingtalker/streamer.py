@@ -15,11 +15,35 @@ from streamingtalker.topology import Topology
 FEED_SAMPLES = RATE // 10  # what ``stream`` feeds at once, so that a long recording gives its first frame early
 
 
+class FaceMotion(Protocol):
+    """The size of a motion."""
+
+    @property
+    def vertices(self) -> int:
+        """V, points of the mesh."""
+
+
+class FaceDims(Protocol):
+    """What the streamer needs to know of a model's dimensions; the rest is the model's own."""
+
+    @property
+    def fps(self) -> int:
+        """Frames a second."""
+
+    @property
+    def moods(self) -> tuple[str, ...]:
+        """Those it was trained with."""
+
+    @property
+    def motion(self) -> FaceMotion:
+        """Of its vertices."""
+
+
 class FaceModel(Protocol):
     """What the streamer needs of a model. ``talker.Talker`` and ``released.ReleasedTalker`` have it."""
 
     @property
-    def dims(self) -> Any:  # noqa: ANN401 - fps, moods, motion.vertices; the rest is the model's own
+    def dims(self) -> FaceDims:
         """Its dimensions."""
 
     @property
