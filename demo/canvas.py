@@ -3,6 +3,8 @@
 Made and used in one thread, which on macOS must be the main thread.
 """
 
+import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -11,9 +13,21 @@ from typing import Any, Protocol
 
 from streamingtalker.errors import UserError
 
+_GONE = "The display is gone, and the window with it; switch it on and start the demo again."
+
 
 class DisplayError(UserError):
     """No window, or no OpenGL."""
+
+
+class ContextLostError(DisplayError):
+    """The OpenGL context, or what it draws into, is lost; a canvas that is restored has another."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"The graphics driver lost the picture ({why}); start the demo again, with --headless if that happens often."
+        )
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -35,10 +49,13 @@ class Canvas(Protocol):
         """Width and height in pixels."""
 
     def make_current(self) -> None:
-        """Direct OpenGL calls here."""
+        """Direct OpenGL calls here. Raises ContextLostError where that cannot be."""
 
     def show(self) -> None:
         """Swap buffers: what was drawn is shown."""
+
+    def restore(self) -> None:
+        """Have another OpenGL context in place of a broken one. Raises DisplayError where there is none."""
 
     def close(self) -> None:
         """Free everything."""
@@ -54,6 +71,33 @@ class OffscreenCanvas:
         """Raises DisplayError where there is no OpenGL."""
         self.size = (width, height)
         _load_opengl("egl" if sys.platform.startswith("linux") else None)
+        self._open()
+
+    def make_current(self) -> None:
+        """Direct OpenGL calls here. Raises ContextLostError where that cannot be."""
+        try:
+            self._platform.make_current()
+        except Exception as error:
+            raise ContextLostError(type(error).__name__) from error
+
+    def show(self) -> None:
+        """Nobody looks."""
+
+    def restore(self) -> None:
+        """Have another OpenGL context in place of a broken one. Raises DisplayError where there is none."""
+        with contextlib.suppress(Exception):  # it is broken: nothing about that is news
+            self.close()
+        self._open()
+
+    def close(self) -> None:
+        """Free everything."""
+        platform = self._platform
+        try:
+            platform.delete_context()
+        finally:
+            platform.delete_context = lambda: None  # pyrender would call it again, and free what another has got since
+
+    def _open(self) -> None:
         try:
             self._platform = _hidden_platform()
             self._platform.init_context()
@@ -63,17 +107,6 @@ class OffscreenCanvas:
                 f"OpenGL does not start ({type(error).__name__}: {error}); on Debian or Ubuntu run "
                 "'sudo apt-get install libegl1 libgl1-mesa-dri'."
             ) from error
-
-    def make_current(self) -> None:
-        """Direct OpenGL calls here."""
-        self._platform.make_current()
-
-    def show(self) -> None:
-        """Nobody looks."""
-
-    def close(self) -> None:
-        """Free everything."""
-        self._platform.delete_context()
 
 
 class WindowCanvas:
@@ -86,25 +119,12 @@ class WindowCanvas:
     ) -> None:
         """Raises DisplayError where there is no display."""
         _load_opengl(None)
-        try:
-            self._window = _open_window(width, height, title, fullscreen, vsync)
-        except Exception as error:  # each platform of pyglet has its own
-            raise DisplayError(
-                f"No window opens ({type(error).__name__}: {error}); run with --headless to do without one."
-            ) from error
         self.closed = False  # the user asked for it
         self.lost = False  # the display is gone, with window and OpenGL context
-        self._lifeline = _outlive_x_server(self._window, self._lose)
         self._strokes: list[Stroke] = []
         self._held: set[str] = set()
-        self._window.push_handlers(
-            on_key_press=self._on_press,
-            on_key_release=self._on_release,
-            on_text=self._on_text,
-            on_deactivate=self._on_deactivate,
-            on_close=self._on_close,
-        )
-        self._window.set_mouse_visible(not fullscreen)
+        self._another = functools.partial(_open_window, title, vsync)
+        self._open(width, height, fullscreen)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,14 +133,27 @@ class WindowCanvas:
         return max(width, 1), max(height, 1)
 
     def make_current(self) -> None:
-        """Direct OpenGL calls here."""
+        """Direct OpenGL calls here. Raises ContextLostError where that cannot be."""
         self._window.switch_to()
+        if self._broken and not self.lost:
+            raise ContextLostError(self._broken)
 
     def show(self) -> None:
         """Swap buffers: what was drawn is shown. Raises DisplayError where the display is gone."""
         self._window.flip()
         if self.lost:
-            raise DisplayError("The display is gone, and the window with it; switch it on and start the demo again.")
+            raise DisplayError(_GONE)
+
+    def restore(self) -> None:
+        """Open another window in place of a broken one. Raises DisplayError where there is no display any more."""
+        if self.lost:
+            raise DisplayError(_GONE)
+        width, height = self._window.get_size()
+        fullscreen = self._window.fullscreen
+        self._on_deactivate()
+        with contextlib.suppress(Exception):  # it is broken: nothing about that is news
+            self._window.close()
+        self._open(width, height, fullscreen)
 
     def poll(self) -> list[Stroke]:
         """Let the window react to the user; what the keys did since the last call. Held keys do not repeat."""
@@ -138,8 +171,29 @@ class WindowCanvas:
         if not self.lost:
             self._window.close()
 
+    def _open(self, width: int, height: int, fullscreen: bool) -> None:
+        try:
+            self._window = self._another(width, height, fullscreen)
+        except Exception as error:  # each platform of pyglet has its own
+            raise DisplayError(
+                f"No window opens ({type(error).__name__}: {error}); run with --headless to do without one."
+            ) from error
+        self._lifelines = _outlive_x_server(self._window, self._lose), _hear_x_errors(self._window, self._break)
+        self._broken = ""  # why it cannot be drawn into any more
+        self._window.push_handlers(
+            on_key_press=self._on_press,
+            on_key_release=self._on_release,
+            on_text=self._on_text,
+            on_deactivate=self._on_deactivate,
+            on_close=self._on_close,
+        )
+        self._window.set_mouse_visible(not fullscreen)
+
     def _lose(self) -> None:
         self.lost = True
+
+    def _break(self, why: str) -> None:
+        self._broken = why
 
     def _on_press(self, symbol: int, _modifiers: int) -> bool:
         self._held.add(name := _name(symbol))
@@ -190,6 +244,33 @@ def _outlive_x_server(window: Any, lost: Callable[[], None]) -> tuple[Any, ...]:
     return quiet, instead_of_exit
 
 
+def _hear_x_errors(window: Any, broken: Callable[[str], None]) -> Any:  # noqa: ANN401 - pyglet's, and ctypes'
+    """Have ``broken`` called, with the reason, when X refuses to draw into ``window``; keep what is returned.
+
+    pyglet passes over every error. Those of older windows, and others that do no harm, are passed over here, too.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    from ctypes import byref, c_int
+
+    from pyglet.libs.x11 import xlib
+
+    display, glx, unused = window.display._display, c_int(), c_int()
+    xlib.XSync(display, False)  # what is wrong with older windows is told now
+    xlib.XQueryExtension(display, b"GLX", byref(glx), byref(unused), byref(unused))
+    ours = {window._window, window._view, window.context.glx_window}
+
+    def tell(_display: object, event: Any) -> int:  # noqa: ANN401 - ctypes'
+        error = event.contents
+        if error.resourceid in ours or error.request_code == glx.value:
+            broken(f"X error {error.error_code} of request {error.request_code}.{error.minor_code}")
+        return 0
+
+    handler = xlib.XErrorHandler(tell)
+    xlib.XSetErrorHandler(handler)
+    return handler
+
+
 def _hidden_platform() -> Any:  # noqa: ANN401 - one of pyrender's platforms
     if sys.platform.startswith("linux"):
         from pyrender.platforms.egl import EGLPlatform
@@ -200,7 +281,7 @@ def _hidden_platform() -> Any:  # noqa: ANN401 - one of pyrender's platforms
     return PygletPlatform(1, 1)
 
 
-def _open_window(width: int, height: int, title: str, fullscreen: bool, vsync: bool) -> Any:  # noqa: ANN401 - pyglet's
+def _open_window(title: str, vsync: bool, width: int, height: int, fullscreen: bool) -> Any:  # noqa: ANN401 - pyglet's
     import pyglet
 
     pyglet.options["shadow_window"] = False

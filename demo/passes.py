@@ -119,4 +119,7 @@ def make_passes() -> Any:  # noqa: ANN401 - pyrender's Renderer, known only once
                 program.delete()
             super().delete()
 
+        def __del__(self) -> None:
+            """Nothing: pyrender would free names that another context has given to others."""
+
     return Passes()

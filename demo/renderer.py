@@ -8,13 +8,14 @@ pyrender keeps scene, camera, lights and draw calls; the shaders are ours (``dem
 processors that draw without a graphics card.
 """
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from demo.canvas import Canvas, DisplayError, OffscreenCanvas, WindowCanvas
+from demo.canvas import Canvas, ContextLostError, DisplayError, OffscreenCanvas, WindowCanvas
 from demo.look import Batch, Look, batches, camera_pose, field_of_view, light_pose, turned
 from demo.opengl import Painter, Patches, Target
 from demo.overlay import Patch
@@ -27,6 +28,7 @@ __all__ = [
     "LOWEST",
     "MEDIUM",
     "Canvas",
+    "ContextLostError",
     "DisplayError",
     "OffscreenCanvas",
     "Quality",
@@ -55,7 +57,13 @@ class Renderer:
         self._gl = sys.modules["OpenGL.GL"]
         self.device = str(self._gl.glGetString(self._gl.GL_RENDERER), "utf-8", "replace")  # as the driver calls it
         self.quality = quality or (MEDIUM if self.software else HIGH)
-        self._scene = _Scene(look)
+        self._seen: list[np.ndarray] | None = None  # which triangles of each batch, once that was found out
+        self._make()
+        self._usual_error = self._gl.glGetError()  # a driver's manner
+
+    def _make(self) -> None:
+        """All that lives in the OpenGL context."""
+        self._scene = _Scene(self._look)
         self._passes = make_passes()
         self._target = Target(self._gl)
         self._resolved = Target(self._gl)
@@ -71,28 +79,42 @@ class Renderer:
         return any(name in self.device.lower() for name in ("llvmpipe", "softpipe", "swrast", "swiftshader"))
 
     def draw(self, vertices: np.ndarray, patches: Sequence[Patch] = ()) -> None:
-        """Draw the face with ``vertices`` float32 [V, 3] in metres, and ``patches`` over it; returns when done."""
-        self.canvas.make_current()
-        self._scene.move(self._gl, vertices)
-        width, height = self.canvas.size
-        self._picture.resize(width, height, samples=0)
-        self._draw_scene(width, height)
-        self._patches.draw(patches, self._picture)
-        self._gl.glFinish()
+        """Draw the face with ``vertices`` float32 [V, 3] in metres, and ``patches`` over it; returns when done.
+
+        Raises ContextLostError where nothing can be drawn before ``restore``.
+        """
+        with self._watched():
+            self.canvas.make_current()
+            self._scene.move(self._gl, vertices)
+            width, height = self.canvas.size
+            self._picture.resize(width, height, samples=0)
+            self._draw_scene(width, height)
+            self._patches.draw(patches, self._picture)
+            self._gl.glFinish()
+            self._check()
+
+    def restore(self) -> None:
+        """Make canvas and picture anew after a ContextLostError. Raises DisplayError where that cannot be."""
+        with self._watched():
+            self.canvas.restore()
+            self.canvas.make_current()
+            self._make()
 
     def present(self) -> None:
-        """Show what was drawn; returns when it is handed to the display."""
+        """Show what was drawn; returns when it is handed to the display. Raises ContextLostError, DisplayError."""
         if not self.canvas.visible:
             return
-        self.canvas.make_current()
-        self._picture.copy_to_screen()
-        self.canvas.show()
-        self._gl.glFinish()
+        with self._watched():
+            self.canvas.make_current()
+            self._picture.copy_to_screen()
+            self.canvas.show()
+            self._gl.glFinish()
 
     def read_pixels(self) -> np.ndarray:
-        """The picture drawn last, uint8 [H, W, 3] sRGB, top row first."""
-        self.canvas.make_current()
-        return self._picture.read()
+        """The picture drawn last, uint8 [H, W, 3] sRGB, top row first. Raises ContextLostError."""
+        with self._watched():
+            self.canvas.make_current()
+            return self._picture.read()
 
     def close(self) -> None:
         """Free everything, the canvas too."""
@@ -103,6 +125,22 @@ class Renderer:
         for part in (self._patches, self._softener, self._target, self._resolved, self._picture):
             part.delete()
         self.canvas.close()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Off-screen PyOpenGL tells of errors by itself."""
+        try:
+            yield
+        except sys.modules["OpenGL.error"].Error as error:
+            raise ContextLostError(type(error).__name__) from error
+
+    def _check(self) -> None:
+        """Raise ContextLostError where what was drawn was drawn nowhere."""
+        if self._gl.glGetString(self._gl.GL_RENDERER) is None:
+            raise ContextLostError("no context")
+        error = self._gl.glGetError()
+        if error not in (self._gl.GL_NO_ERROR, self._usual_error):
+            raise ContextLostError(f"OpenGL error {error:#x}")
 
     def _draw_scene(self, width: int, height: int) -> None:
         shrink = min(1.0, (self.quality.most_pixels / (width * height)) ** 0.5)
@@ -129,8 +167,10 @@ class Renderer:
         self._scene.frame(1.0)
         self._scene.move(self._gl, self._look.template)
         self._passes.draw(self._scene.scene, self._target, per_pixel=False)  # uploads
-        seen = self._passes.seen(self._scene.scene, self._target, (turned(self._look, *turn) for turn in _TURNS))
-        self._scene.keep(self._gl, seen)
+        if self._seen is None:
+            turns = (turned(self._look, *turn) for turn in _TURNS)
+            self._seen = self._passes.seen(self._scene.scene, self._target, turns)
+        self._scene.keep(self._gl, self._seen)
 
     def _soften(self, refined: Target) -> None:
         gl = self._gl

@@ -5,6 +5,7 @@ frame of the model meets its own moment; the stage begins to draw early enough, 
 shows the picture. One that would be seen too late is not shown at all.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +19,10 @@ from demo.life import Life
 from demo.overlay import Captions, Overlay
 from demo.quality import Governor
 from demo.recorder import Recorder
-from demo.renderer import Renderer
+from demo.renderer import ContextLostError, Renderer
+from demo.supervision import Restarts
+
+log = logging.getLogger(__name__)
 
 _RISE_SECONDS = 0.08  # from rest into speech
 _REST_SECONDS = 0.10  # from speech to rest
@@ -113,9 +117,30 @@ class Stage:
         self._speaking = 0.0
         self._turn = -1
         self._last_due = -np.inf
+        self._restarts = Restarts()
 
     def step(self) -> Shown:
-        """Draw and show one picture, at its moment. Call it again and again."""
+        """Draw and show one picture, at its moment. Call it again and again.
+
+        Where OpenGL is lost the picture is left out, and the next one is drawn with what was made anew. Raises
+        DisplayError where that cannot be, or does not last.
+        """
+        try:
+            return self._step_on()
+        except ContextLostError as error:
+            self._restore(error)
+            return Shown(self._turn, None, None, True)
+
+    def _restore(self, error: ContextLostError) -> None:
+        began = self._monotonic()
+        self._restarts.delay(began)
+        if self._restarts.exhausted:
+            raise error
+        self._renderer.restore()
+        self.dropped += 1
+        log.warning("The picture was lost (%s), and made anew in %.1f s.", error.why, self._monotonic() - began)
+
+    def _step_on(self) -> Shown:
         began = self._monotonic()
         time_now = self._clock.now()
         if time_now.turn != self._turn:

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from demo.canvas import ContextLostError, DisplayError
 from demo.clock import PlaybackClock
 from demo.frame_queue import FrameQueue
 from demo.overlay import Captions
 from demo.quality import LOW, LOWEST, MEDIUM
 from demo.stage import Stage, SyncMeter
+from demo.supervision import Restarts
 
 FPS, RATE, LATENCY, BLOCK = 30, 48000, 0.05, 480
 SHARE = {LOWEST: 0.5, LOW: 0.7, MEDIUM: 1.0}  # of what drawing at medium quality takes
@@ -217,6 +219,38 @@ def test_a_face_does_not_stand_still_for_being_late(world):
     world.drawing = 0.3 / SHARE[world.quality]
     steps = run(world, 0.2)
     assert [step.dropped for step in steps] == [False] and len(world.mouth) == shown + 1
+
+
+def lose(world, monkeypatch, seconds=0.3):
+    """The next picture finds its OpenGL context gone; making another takes so long."""
+
+    def draw(*_):
+        monkeypatch.undo()
+        raise ContextLostError("test")
+
+    monkeypatch.setattr(world, "draw", draw)
+    world.restore = lambda: world.sleep(seconds)
+
+
+def test_a_lost_picture_is_made_anew_and_in_step_at_once(world, monkeypatch):
+    world.speak(3)
+    run(world, 1)
+    lose(world, monkeypatch)
+    lost = world.stage.step()
+    assert lost.dropped and world.stage.dropped == 1
+    shown = [step for step in run(world, 1) if step.presented is not None]
+    assert len(shown) >= 25 and all(abs(step.due - step.presented) < 0.005 for step in shown[3:])
+
+
+def test_a_picture_that_is_lost_again_and_again_is_an_end(world, monkeypatch):
+    world.speak(30)
+    for _ in range(Restarts.most):
+        lose(world, monkeypatch)
+        assert world.stage.step().dropped
+        run(world, 1)
+    lose(world, monkeypatch)
+    with pytest.raises(DisplayError, match="The graphics driver lost the picture"):
+        world.stage.step()
 
 
 def test_twice_the_pictures_are_interpolated():
