@@ -32,6 +32,7 @@ from demo.settings import Settings, parse
 from demo.stage import Stage
 from demo.supervision import Part, Watchdog, begin_anew
 from demo.surroundings import adapt, missing_parts
+from demo.threads import limit_blas
 from demo.trace import SessionTrace
 from streamingtalker.errors import UserError
 from streamingtalker.topology import DEFAULT_AVATAR
@@ -79,6 +80,7 @@ def run(settings: Settings, started: float, stacks: IO[str] = sys.stderr) -> Non
     Raises UserError where something cannot be had, Interrupted where somebody ends it.
     """
     check(settings)
+    limit_blas()
     trace = SessionTrace()
     with interruptible() as interruption, contextlib.ExitStack() as stack:
         stack.callback(_leave_trace, trace, settings)  # after the server's end: its memory counts, too

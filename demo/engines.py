@@ -20,6 +20,7 @@ from demo.models import ModelStore
 from demo.persona import Persona, load_persona
 from demo.settings import Settings
 from demo.speech_text import speakable
+from demo.threads import limit_blas
 from demo.voices import Notify, Voice, open_voice
 from streamingtalker.mood import Mood
 
@@ -111,6 +112,7 @@ def load_face(settings: Settings) -> Face:
     from streamingtalker.checkpoint import load_talker
 
     torch.set_num_threads(settings.threads)
+    limit_blas(settings.threads)
     device = best_device() if settings.device == "auto" else settings.device
     talker = load_talker(settings.talker, device)
     talker.audio.hear_live()

@@ -157,9 +157,9 @@ class WhisperRecognizer:
     _MARGIN = 8 * RATE  # silence a window must have after the speech, or Whisper begins to repeat itself
     _FULL = 30 * RATE
     _TAIL = RATE // 10  # kept after the last speech: endings are soft
-    # Not --threads: that is the face's and the language model's share while all work at once. This one works in bursts
-    # while the user speaks, when those two idle, and the user waits for the last burst.
-    _THREADS = 2
+    # One is as quick as two: there are a thousand small steps to a sentence, at each of which two wait for one another,
+    # and where something else has the other processor such a step takes milliseconds, the sentence seconds.
+    _THREADS = 1
 
     def __init__(self, model: Path, *, threads: int = _THREADS) -> None:
         """``model``: a folder with a CTranslate2 Whisper model. Loads in 1 s. Raises RecognizerError."""

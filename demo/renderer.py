@@ -21,6 +21,7 @@ from demo.opengl import Painter, Patches, Target
 from demo.overlay import Patch
 from demo.passes import make_passes
 from demo.quality import HIGH, LOW, LOWEST, MEDIUM, Quality
+from demo.threads import yield_processors
 
 __all__ = [
     "HIGH",
@@ -56,6 +57,7 @@ class Renderer:
         canvas.make_current()
         self._gl = sys.modules["OpenGL.GL"]
         self.device = str(self._gl.glGetString(self._gl.GL_RENDERER), "utf-8", "replace")  # as the driver calls it
+        yield_processors("llvmpipe")
         self.quality = quality or (MEDIUM if self.software else HIGH)
         self._seen: list[np.ndarray] | None = None  # which triangles of each batch, once that was found out
         self._make()

@@ -30,6 +30,7 @@ from demo.screen import Screen
 from demo.server_process import ServerProcess
 from demo.settings import Settings
 from demo.stage import Stage
+from demo.threads import limit_blas
 from demo.trace import SessionTrace, TurnTrace
 from streamingtalker.errors import UserError
 
@@ -232,6 +233,7 @@ class Hall:
 
     def _open(self) -> None:
         settings, stack, started = self._settings, self._stack, time.monotonic()
+        limit_blas()
         server = stack.enter_context(ServerProcess(settings))
         face = shown_face(settings, avatar_file(settings))
         canvas = OffscreenCanvas(settings.size, settings.size)

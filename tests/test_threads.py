@@ -1,0 +1,46 @@
+"""Who gets the processors."""
+
+import os
+import sys
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from demo import threads
+from demo.threads import limit_blas, yield_processors
+
+
+def test_numpy_multiplies_in_its_callers_thread():
+    np.ones((2, 2)) @ np.ones((2, 2))
+    limit_blas()
+    counts = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert counts and set(counts) == {1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads of a process have priorities of their own on Linux")
+def test_only_threads_of_that_name_come_later(tmp_path, monkeypatch):
+    begun, over = threading.Event(), threading.Event()
+    native: list[int] = []
+
+    def wait() -> None:
+        native.append(threading.get_native_id())
+        begun.set()
+        over.wait(10)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert begun.wait(10)
+    for number, name in ((native[0], "llvmpipe-0\n"), (threading.get_native_id(), "python\n")):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "comm").write_text(name)
+    monkeypatch.setattr(threads, "_THREADS", tmp_path)
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    try:
+        yield_processors("llvmpipe")
+        assert os.getpriority(os.PRIO_PROCESS, native[0]) == 10
+        assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
+    finally:
+        over.set()
+        thread.join()
