@@ -23,7 +23,7 @@ _MIN_VOICED = 6  # windows
 
 _FLOOR = 1e-6  # of the loudest band: what is fainter counts as that
 _KEPT = 200  # windows
-_SPEECH = 1.0  # evidence of what is surely speech
+_SPEECH = 0.4  # evidence of what is surely speech
 _PERHAPS = -0.5  # of what is speech if words are recognised in it
 _NONE = -100.0
 # Of the cepstrum's spread over voiced windows: in all, of each of its first four, of the others; of its spread over

@@ -27,14 +27,14 @@ class Patience:
     statement: int = 480
     unfinished: int = 1300
 
-    def silence_ms(self, text: str, language: str = "en") -> int:
-        """The silence that ends a turn in which ``text`` was understood so far."""
+    def silence_ms(self, completeness: Completeness) -> int:
+        """The silence that ends a turn of whose words so far that is known."""
         return self._scaled(
             {
                 Completeness.QUESTION: self.question,
                 Completeness.STATEMENT: self.statement,
                 Completeness.UNFINISHED: self.unfinished,
-            }[completeness(text, language)]
+            }[completeness]
         )
 
     @property
@@ -52,7 +52,8 @@ class _Grammar:
 
     fillers: frozenset[str]  # sounds of somebody who is thinking
     leading: frozenset[str]  # a sentence cannot end with them: articles, conjunctions
-    prepositions: frozenset[str] = frozenset()  # only questions end with them
+    prepositions: frozenset[str] = frozenset()  # only questions end with them, which ask for what
+    stranding: frozenset[str] = frozenset()  # they belong to: "who are you talking to"
     auxiliaries: frozenset[str] = frozenset()  # end only short answers, after a pronoun; before one they ask
     asking: frozenset[str] = frozenset()  # first words of questions
     pronouns: frozenset[str] = frozenset()
@@ -72,6 +73,7 @@ _GRAMMARS = {
             "although though until while whether plus i'm i'd i'll i've we're they're you're he's she's"
         ),
         prepositions=_words("of to for with from into onto at by about between without against during towards in on"),
+        stranding=_words("who what where which whose whom what's who's where's"),
         auxiliaries=_words(
             "is are was were am be been do does did has have had can could will would shall should may might must"
         ),
@@ -133,8 +135,10 @@ def _hangs(words: list[str], grammar: _Grammar, asked: bool) -> bool:
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last in grammar.fillers or last in grammar.leading:
         return True
-    if last in grammar.prepositions:
-        return not asked and (words[0] not in grammar.asking or len(words) < _MIN_QUESTION)
+    if last in grammar.prepositions:  # "where are you from", but not "how do I get to"
+        if len(words) < _MIN_QUESTION:
+            return not asked
+        return not any(word in grammar.stranding for word in (words if asked else words[:1]))
     if last in grammar.auxiliaries and not any(word in grammar.asking for word in words[:-2]):
         return before not in grammar.pronouns | grammar.auxiliaries or before in grammar.asking
     return words[0] in grammar.subordinating and not _has_main_clause(words, grammar)

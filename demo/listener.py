@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from demo.end_of_turn import Patience
+from demo.end_of_turn import Completeness, Patience, completeness
 from demo.hearing import (
     Hearing,
     ListenerEvent,
@@ -81,8 +81,10 @@ class Listener:
         self._work: queue.Queue[Work | None] = queue.Queue()
         self._speakers = Speakers(emit)
 
-        def judge(pause: SpeechPaused, text: str) -> None:
-            self._activity.end_after(pause.last_speech_sample, patience.silence_ms(text, language))
+        def judge(pause: SpeechPaused, text: str) -> bool:
+            complete = completeness(text, language)
+            self._activity.end_after(pause.last_speech_sample, patience.silence_ms(complete))
+            return complete is not Completeness.UNFINISHED
 
         self._recogniser = RecogniserThread(recognizer, self._work, self._speakers, emit, judge, monotonic)
         self._threads = [
@@ -153,7 +155,10 @@ class Listener:
                     self._fall_deaf()
                     continue
                 self._deaf = False
-                for event in self._activity.feed(block.pcm, block.position, clear=block.clear, held=self._wish.held):
+                guarded = mode is Hearing.GUARDED
+                for event in self._activity.feed(
+                    block.pcm, block.position, clear=block.clear, held=self._wish.held, guarded=guarded
+                ):
                     self._handle(event, block, mode)
         finally:
             self._work.put(None)

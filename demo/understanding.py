@@ -92,14 +92,14 @@ class RecogniserThread:
         work: "queue.Queue[Work | None]",
         speakers: Speakers,
         emit: Callable[[ListenerEvent], None],
-        judge: Callable[[SpeechPaused, str], None],
+        judge: Callable[[SpeechPaused, str], bool],
         monotonic: Callable[[], float],
     ) -> None:
         self._recognizer = recognizer
         self._work = work
         self._speakers = speakers
         self._emit = emit
-        self._judge = judge  # is told what was understood at a pause
+        self._judge = judge  # is told what was understood at a pause; whether that may be all
         self._monotonic = monotonic
         self._abandoned = threading.Event()
         self._utterance = 0
@@ -167,10 +167,11 @@ class RecogniserThread:
         return True
 
     def _write_draft(self, pause: SpeechPaused) -> None:
-        if self._show():
+        understood = self._show()
+        may_be_all = self._judge(pause, self._shown if understood else "")
+        if understood and may_be_all:  # to answer half a sentence costs the time that its other half wants
             self._draft = self._shown
             self._emit(Draft(self._utterance, self._draft))
-        self._judge(pause, self._draft)
 
     def _withdraw(self) -> None:
         if self._draft:

@@ -116,9 +116,10 @@ class VoiceActivityOptions:
     start_probability: float = 0.5  # begins speech, and takes it up again after a pause
     keep_probability: float = 0.35  # keeps it going
     min_speech_ms: int = 160  # of windows with speech, before anything counts as an utterance
+    min_interruption_ms: int = 96  # of them where whether it is speech is judged by its sound besides
     max_gap_ms: int = 130  # between them
     preroll_ms: int = 300  # kept from before the first of them
-    pause_ms: int = 200  # silence that may be the end
+    pause_ms: int = 96  # silence that may be the end
     end_silence_ms: int = 480  # silence that is the end
     near_db: float = 8.0  # a voice is at least so much louder than the quietest moment of the last seconds: no babble
     max_utterance_ms: int = 30_000  # longer ones are cut here, pre-roll included
@@ -187,12 +188,19 @@ class VoiceActivity:
         self._idle()
 
     def feed(
-        self, pcm: np.ndarray, position: int, *, clear: np.ndarray | None = None, held: bool = False
+        self,
+        pcm: np.ndarray,
+        position: int,
+        *,
+        clear: np.ndarray | None = None,
+        held: bool = False,
+        guarded: bool = False,
     ) -> list[SpeechEvent]:
         """What the block of float32 [512] that begins at sample ``position`` brings about.
 
         ``clear`` is the same with less noise, to be passed on: where noise was taken away, a hall sounds like speech.
-        While ``held`` no silence ends the utterance; it ends with the first block that is not held any more.
+        While ``held`` no silence ends the utterance; it ends with the first block that is not held any more. While
+        ``guarded`` an utterance begins sooner: somebody else judges whether it is one.
         """
         speech = self._detector.probability(pcm)
         if not self._loudness.feed(pcm, self._options.near_db, during=self._speaking):
@@ -200,7 +208,7 @@ class VoiceActivity:
         released, self._held = self._held and not held, held
         audio = pcm if clear is None else clear
         if not self._speaking:
-            return self._await(audio, position, speech)
+            return self._await(audio, position, speech, guarded)
         return self._during(audio, position, speech, released)
 
     def end_after(self, last_speech_sample: int, milliseconds: int) -> None:
@@ -217,7 +225,7 @@ class VoiceActivity:
         self._first = 0  # position of the first of them
         self._last = 0  # position after the last block with speech
 
-    def _await(self, pcm: np.ndarray, position: int, speech: float) -> list[SpeechEvent]:
+    def _await(self, pcm: np.ndarray, position: int, speech: float, guarded: bool) -> list[SpeechEvent]:
         """No utterance yet: collect blocks with speech until there are enough of them close together."""
         end = position + BLOCK
         self._before.append(pcm)
@@ -231,7 +239,8 @@ class VoiceActivity:
             self._trim(self._preroll)
         elif self._voiced == 1 and self._last == end:
             self._trim(self._preroll + 1)
-        if self._voiced * BLOCK < _samples(self._options.min_speech_ms):
+        needed = self._options.min_interruption_ms if guarded else self._options.min_speech_ms
+        if self._voiced * BLOCK < _samples(needed):
             return []
         audio = np.concatenate(self._before)
         self._before.clear()

@@ -27,6 +27,7 @@ who was she
 what can you do
 what do you like
 what to do in this town
+Do you know who you are talking to?
 """
 
 STATEMENTS = """
@@ -102,6 +103,9 @@ the capital of
 excuse me
 do you have a
 she said her name was
+Do you know how to get to?
+how do I get to
+How can I get to?
 """
 
 
@@ -151,10 +155,12 @@ def test_other_languages_are_judged_by_marks_and_a_few_words(language, text, exp
 
 def test_silence_grows_with_what_is_missing_and_with_patience():
     patience = Patience()
-    question, statement, half = (patience.silence_ms(text) for text in ("Who are you?", "Hello.", "I want to"))
+    question, statement, half = (
+        patience.silence_ms(completeness(text)) for text in ("Who are you?", "Hello.", "I want to")
+    )
     assert 200 < question <= 300 < statement < half == patience.longest_ms
     slow = Patience(factor=1.5)
-    assert slow.silence_ms("Hello.") == 1.5 * statement
+    assert slow.silence_ms(completeness("Hello.")) == 1.5 * statement
 
 
 @given(st.text(max_size=60), st.sampled_from(["en", "de", "ko", ""]))
