@@ -1,17 +1,28 @@
 """The measures of articulation. Each is a ratio of two sums over clips, so that clips pool without care for length.
 
 A measure a clip says nothing about (no f in it, a face that does not move) gives 0 / 0 and leaves the sums alone.
+
+What a training says of itself (``training.judge``) looks at the same lips with the same threshold, but its figures are
+not these: see there.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from streamingtalker import metrics
-from streamingtalker.data.phones import BILABIALS, LABIODENTALS, ROUNDED, SILENCE, VOWELS
-from streamingtalker.evaluation.mouth import MARGIN, Intervals, Motion, Thresholds
+from streamingtalker.data.phones import BILABIALS, LABIODENTALS, ROUNDED, VOWELS
+from streamingtalker.evaluation.mouth import (
+    LINGUAL_NASALS,
+    LIPS_APART,
+    MARGIN,
+    Intervals,
+    Motion,
+    Thresholds,
+    frames_of,
+)
 
 SEEN, UNSEEN = "seen", "unseen"
 NOTHING = (0.0, 0.0)
@@ -78,7 +89,6 @@ MEASURES = (
 )  # fmt: skip
 KEYS = tuple(measure.key for measure in MEASURES)
 
-LIPS_NEEDED = BILABIALS | LABIODENTALS | {SILENCE}
 SPREAD = VOWELS - ROUNDED - {"ao", "uh", "oy", "aw", "er"}
 
 
@@ -91,9 +101,9 @@ def measure_clip(guess: Motion, target: Motion, intervals: Intervals, limits: Th
     errors, still = (1000 * _largest(motion.lips - target.lips) for motion in (guess, _still(target)))
     open_frames = ~_widened(limits.closed(target))
     closed, round_ = limits.closed(guess), limits.round(guess)
-    should_open = _frames(intervals, len(target), lambda phone: phone not in LIPS_NEEDED) & open_frames
-    nasals = _frames(intervals, len(target), lambda phone: phone in ("n", "ng")) & open_frames
-    spread = _frames(intervals, len(target), lambda phone: phone in SPREAD) & ~limits.round(target)
+    should_open = frames_of(intervals, len(target), LIPS_APART) & open_frames
+    nasals = frames_of(intervals, len(target), LINGUAL_NASALS) & open_frames
+    spread = frames_of(intervals, len(target), SPREAD) & ~limits.round(target)
     moves = np.ptp(guess.opening) > 1e-9
     rows = {
         "lip_error": (errors.sum(), len(errors)),
@@ -141,12 +151,3 @@ def _still(target: Motion) -> Motion:
 def _largest(differences: np.ndarray) -> np.ndarray:
     """The largest length in each frame [T] of differences [T, L, 3]."""
     return np.linalg.norm(differences, axis=2).max(1)
-
-
-def _frames(intervals: Intervals, frames: int, wanted: Callable[[str], bool]) -> np.ndarray:
-    """bool [frames]: inside the phones that are wanted."""
-    inside = np.zeros(frames, bool)
-    for phone, first, last in intervals:
-        if wanted(phone):
-            inside[first:last] = True
-    return inside

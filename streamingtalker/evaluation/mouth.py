@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamingtalker import metrics
-from streamingtalker.data.phones import LABIODENTALS, ROUNDED, VOWELS
+from streamingtalker.data.phones import BILABIALS, INVENTORY, LABIODENTALS, ROUNDED, SILENCE, VOWELS
 from streamingtalker.topology import Topology
 
 CLOSED = 0.0015  # metres: lips nearer than this, mean of five pairs, are shut
 AT_TEETH = 0.002  # metres: how near the lower lip comes to where targets put it at f and v
 MARGIN = 1  # frames before and after a phone in which its shape may be reached
+LIPS_APART = frozenset(INVENTORY) - BILABIALS - LABIODENTALS - {SILENCE}
+LINGUAL_NASALS = frozenset({"n", "ng"})  # the tongue shuts the mouth, not the lips: the likeliest to be taken for m
 
 Intervals = Sequence[tuple[str, int, int]]  # phones with their frames [from, to)
 
@@ -111,6 +113,15 @@ class Thresholds:
     def round(self, motion: Motion) -> np.ndarray:
         """bool [T]: the mouth is narrow and the lips stand out."""
         return (motion.width < self.narrow) & (motion.protrusion > self.forward)
+
+
+def frames_of(intervals: Intervals, frames: int, phones: Set[str], margin: int = 0) -> np.ndarray:
+    """bool [frames]: inside ``phones``, ``margin`` frames from their ends."""
+    inside = np.zeros(frames, bool)
+    for phone, first, last in intervals:
+        if phone in phones:
+            inside[first + margin : max(last - margin, 0)] = True
+    return inside
 
 
 def _roundness(motion: Motion) -> np.ndarray:

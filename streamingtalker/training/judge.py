@@ -1,4 +1,9 @@
-"""How well a face follows speech it has not been trained on."""
+"""How well a face follows speech it has not been trained on: a training's own look at what it made.
+
+``evaluation.measures`` looks at the same lips with the same threshold, yet its figures are others. They pool sums over
+all clips, those here are means of each clip's figure; they ask for what the target itself does, those here for every m,
+b and p of the labels. Those here stand in the card of every file of weights, so what they count stays as it is.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,7 +17,7 @@ from streamingtalker import metrics
 from streamingtalker.config import Sampling
 from streamingtalker.data.dataset import Example
 from streamingtalker.data.phones import BILABIALS, SILENCE, VOWELS
-from streamingtalker.evaluation.mouth import CLOSED
+from streamingtalker.evaluation.mouth import CLOSED, LINGUAL_NASALS, MARGIN, frames_of
 from streamingtalker.talker import Talker
 from streamingtalker.training.stages import Regression
 from streamingtalker.vqvae import MotionBasis
@@ -108,7 +113,9 @@ def _judge_clip(predicted: Tensor, example: Example, talker: Talker) -> dict[str
     true_gaps, gaps = (metrics.mouth_opening(offsets + face.template, face.lip_pairs) for offsets in (true, guess))
     true_gap, gap = true_gaps.mean(1), gaps.mean(1)
     shut = true_gap <= CLOSED
-    closing = [(a - 1 if a else 0, b + 1) for phone, a, b in example.intervals if phone in BILABIALS]
+    closing = [(max(a - MARGIN, 0), b + MARGIN) for phone, a, b in example.intervals if phone in BILABIALS]
+    vowels, nasals = (frames_of(example.intervals, len(shut), phones) for phones in (VOWELS, LINGUAL_NASALS))
+    silence = frames_of(example.intervals, len(shut), {SILENCE}, margin=4)
     return {
         "lip_error_mm": metrics.lip_distance_mm(guess, true, face.lips),
         "still_mm": metrics.lip_distance_mm(resting, true, face.lips),
@@ -116,9 +123,9 @@ def _judge_clip(predicted: Tensor, example: Example, talker: Talker) -> dict[str
         "opening_error_mm": 1000 * float(np.abs(gaps - true_gaps).mean()),
         "correlation": metrics.correlation(gap, true_gap),
         "closure_recall": metrics.closure_recall(gap, closing, CLOSED),
-        "vowels_open": metrics.openness_precision(gap, _frames(example, VOWELS) & ~shut, CLOSED),
-        "nasals_open": metrics.openness_precision(gap, _frames(example, {"n", "ng"}) & ~shut, CLOSED),
-        "silence_shut": 1 - metrics.openness_precision(gap, _frames(example, {SILENCE}, 4) & shut, CLOSED),
+        "vowels_open": metrics.openness_precision(gap, vowels & ~shut, CLOSED),
+        "nasals_open": metrics.openness_precision(gap, nasals & ~shut, CLOSED),
+        "silence_shut": 1 - metrics.openness_precision(gap, silence & shut, CLOSED),
     }
 
 
@@ -129,12 +136,3 @@ def _mean(values: list[float]) -> float:
 
 def _vertices(basis: MotionBasis, coefficients: Tensor) -> np.ndarray:
     return basis.offsets(coefficients.to(basis.mean)).cpu().numpy()
-
-
-def _frames(example: Example, phones: frozenset[str] | set[str], margin: int = 0) -> np.ndarray:
-    """bool [T]: frames inside those phones, ``margin`` frames from their ends."""
-    inside = np.zeros(len(example.coefficients), bool)
-    for phone, first, last in example.intervals:
-        if phone in phones:
-            inside[first + margin : max(last - margin, 0)] = True
-    return inside
