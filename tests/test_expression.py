@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from streamingtalker.config import RATE
 from streamingtalker.data.check import MouthGauge
 from streamingtalker.data.coarticulation import STYLES, held_visemes, mouth
 from streamingtalker.data.expression import expression, join, phrases_of
 from streamingtalker.data.moods import factor, held_weights, mood_weights
 from streamingtalker.data.phones import SILENCE, STRESSED, Phone
-from streamingtalker.data.prosody import RATE
 from streamingtalker.data.visemes import VISEMES, LipSeal
 from streamingtalker.mood import MOODS, Mood
 from streamingtalker.topology import load_rig

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from streamingtalker.data.prosody import RATE, listen, pitches
+from streamingtalker.config import RATE
+from streamingtalker.data.prosody import listen, pitches
 
 FPS = 30.0
 

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamingtalker.audio.mel import WINDOW, mel_filterbank
+from streamingtalker.audio.posteriors import HOP
 from streamingtalker.config import build
 from streamingtalker.tensor_file import CheckpointError, read_tensors, stated_sha256, write_tensors
 
-HOP = 320  # samples a frame, the teacher's
 STEP = HOP // 2  # samples a column of log-mel
 DEFAULT_STUDENT = Path(__file__).resolve().parents[2] / "assets" / "weights" / "recogniser.safetensors"
 _KIND = "recogniser"

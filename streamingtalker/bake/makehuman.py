@@ -56,10 +56,6 @@ class Library:
         """Displacements [size, 3] in decimetres of one of ARKit's 52 shapes."""
         return read_target(self._file(f"{FACE_UNITS}/{name}.target"), size)
 
-    def face_unit_names(self) -> tuple[str, ...]:
-        """The names of all face units, sorted."""
-        return tuple(sorted(path.stem for path in (self.root / FACE_UNITS).glob("*.target")))
-
     def _file(self, name: str) -> Path:
         path = self.root / name
         if not path.is_file():

@@ -9,7 +9,8 @@ import numpy as np
 import scipy.signal
 import soxr
 
-RATE = 16000
+from streamingtalker.config import RATE
+
 _FFT, _HOP = 512, 128
 
 

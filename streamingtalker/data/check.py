@@ -19,9 +19,8 @@ from streamingtalker.data.augment import SPEECHLESS
 from streamingtalker.data.phones import BILABIALS, INVENTORY, ROUNDED, SILENCE, VOWELS, Phone
 from streamingtalker.data.sentences import SPLITS
 from streamingtalker.errors import UserError, command_line
+from streamingtalker.evaluation.mouth import CLOSED
 from streamingtalker.topology import DEFAULT_AVATAR, Rig, load_rig
-
-CLOSED = 1.5e-3  # metres between the lips
 
 
 class CheckError(UserError):

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import soundfile
 
+from streamingtalker.config import RATE
 from streamingtalker.data import augment, espeak_program, piper
 from streamingtalker.data.phones import SILENCE, Phone, from_cmu, from_ipa, merge_silences, share_out, timed_ipa
 from streamingtalker.errors import UserError
@@ -65,7 +66,6 @@ class HibariEngine:
     """The neural voice of the program itself, its duration tensor made an output of the graph."""
 
     DURATIONS = "/Clip_output_0"  # float [1, ids], proportional to the time each id takes
-    MARKS = "ˈˌ"
     PUNCTUATION = ';:,.!?—…"()“”'
     LAG = 0.025  # seconds at pace 1 by which its durations are late, besides the voice's constant
     SHORTEST_PAUSE = 0.09  # seconds; a shorter gap between words is no silence
@@ -274,7 +274,7 @@ def _repitched(pcm: np.ndarray, rate: int, phones: Sequence[Phone], pitch: float
     if pitch == 1.0:
         return Speech(pcm, rate, tuple(phones))
     sound = augment.play_faster(pcm, rate, pitch)
-    return Speech(sound, augment.RATE, tuple(phone.moved(0.0, 1 / pitch) for phone in phones))
+    return Speech(sound, RATE, tuple(phone.moved(0.0, 1 / pitch) for phone in phones))
 
 
 def _without_short_pauses(phones: Sequence[Phone], shortest: float) -> list[Phone]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, signal
 
-RATE = 16000  # Hz, of what is listened to
+from streamingtalker.config import RATE
+
 _DECIMATION = 2  # pitch lies low: half the rate is enough
 _HOP, _WINDOW = 0.010, 0.040  # seconds
 _LOWEST, _HIGHEST = 65.0, 420.0  # Hz

@@ -28,6 +28,7 @@ import numpy as np
 import rich.progress
 import soundfile
 
+from streamingtalker.config import RATE
 from streamingtalker.data import augment
 from streamingtalker.data.coarticulation import STYLES, mouth
 from streamingtalker.data.expression import expression, join
@@ -132,7 +133,7 @@ def make_sound(clip: Clip) -> Sound:
 def make_face(clip: Clip, sound: Sound, rig: Rig) -> np.ndarray:
     """Weights float32 [frames, S] of the face that says ``sound``."""
     rng = np.random.default_rng((*clip.seed, 1))
-    frames = math.ceil(len(sound.pcm) * FPS / augment.RATE)
+    frames = math.ceil(len(sound.pcm) * FPS / RATE)
     style = STYLES[clip.style]
     moods = mood_curve(draw_moods(clip, sound.phones), frames, FPS)
     spoken = mouth(sound.phones, frames, FPS, style, rng, _seal(rig), rig.shape_names, moods)
@@ -176,7 +177,7 @@ def _sound(clip: Clip, rng: np.random.Generator) -> tuple[np.ndarray, list[Phone
     """The clip's sound, float32 at 16 kHz, and its phones."""
     if clip.voice == SPEECHLESS:
         pcm = augment.speechless(clip.text, rng.uniform(2.5, 8.0), rng)
-        return pcm, [Phone(SILENCE, 0.0, len(pcm) / augment.RATE)]
+        return pcm, [Phone(SILENCE, 0.0, len(pcm) / RATE)]
     training = clip.split == "train"
     manner = _draw_manner(find_voice(clip.voice), rng) if training else Manner(seed=clip.seed[-1])
     recording = augment.draw_recording(rng) if training else augment.Recording()
@@ -188,7 +189,7 @@ def _sound(clip: Clip, rng: np.random.Generator) -> tuple[np.ndarray, list[Phone
     pcm = augment.record(dry, speech.rate, recording, rng)
     shift = len(silences[0]) / speech.rate / recording.resampling
     phones = [phone.moved(shift, 1 / recording.resampling) for phone in speech.phones]
-    pads = [Phone(SILENCE, 0.0, phones[0].start), Phone(SILENCE, phones[-1].end, len(pcm) / augment.RATE)]
+    pads = [Phone(SILENCE, 0.0, phones[0].start), Phone(SILENCE, phones[-1].end, len(pcm) / RATE)]
     return pcm, merge_silences([pads[0], *phones, pads[1]])
 
 
@@ -229,7 +230,7 @@ def make_clip(clip: Clip, job: Job) -> dict[str, object]:
         "style": clip.style,
         "moods": [[change.start, str(change.mood)] for change in draw_moods(clip, sound.phones)],
         "split": clip.split,
-        "seconds": len(sound.pcm) / augment.RATE,
+        "seconds": len(sound.pcm) / RATE,
         "text": clip.text,
     }
 
@@ -250,7 +251,7 @@ _PHONE_KEYS = ("start", "end", "stress")
 def write_sound(sound: Sound, wav: Path, phones: Path) -> None:
     """Write a clip's sound and the times of its phones."""
     samples = np.clip(np.round(sound.pcm * 32767), -32768, 32767).astype(np.int16)
-    soundfile.write(wav, samples, augment.RATE, subtype="PCM_16")
+    soundfile.write(wav, samples, RATE, subtype="PCM_16")
     entries = [
         {"phone": phone.name, "start": round(phone.start, 4), "end": round(phone.end, 4), "stress": phone.stress}
         for phone in sound.phones
@@ -334,7 +335,7 @@ def write_manifest(
     manifest = {
         "version": VERSION,
         "fps": FPS,
-        "rate": augment.RATE,
+        "rate": RATE,
         "avatar": rig.topology.name,
         "seed": seed,
         "minutes": minutes,

@@ -91,7 +91,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Block:
+class LatentBlock:
     """Frames that are decoded together."""
 
     latents: Tensor  # [n, H·C] theirs, and before them those that the decoder looks back on
@@ -111,7 +111,7 @@ class LatentBlocks:
         """As before the first frame, whose past is the latent ``still`` [H·C]."""
         self.decoded, self.recent, self.waiting = 0, still[None], still[None][:0]
 
-    def add(self, latents: Tensor) -> list[Block]:
+    def add(self, latents: Tensor) -> list[LatentBlock]:
         """The next latents [k, H·C] → the blocks they complete."""
         self.waiting = torch.cat([self.waiting, latents])
         blocks = []
@@ -119,15 +119,15 @@ class LatentBlocks:
             blocks.append(self._take(frames))
         return blocks
 
-    def rest(self) -> list[Block]:
+    def rest(self) -> list[LatentBlock]:
         """The sound is over: the block that was begun, if one was."""
         return [self._take(len(self.waiting))] if len(self.waiting) else []
 
-    def _take(self, frames: int) -> Block:
+    def _take(self, frames: int) -> LatentBlock:
         self.recent = torch.cat([self.recent, self.waiting[:frames]])[-self.dims.window :]
         self.waiting = self.waiting[frames:]
         self.decoded += frames
-        return Block(self.recent, frames)
+        return LatentBlock(self.recent, frames)
 
 
 @dataclass
@@ -160,7 +160,7 @@ class ReleasedState:
         self.position += len(audio)
         return drawn[0]
 
-    def decode(self, blocks: Sequence[Block]) -> Tensor:
+    def decode(self, blocks: Sequence[LatentBlock]) -> Tensor:
         """The offsets [n, V, 3] of all frames of some blocks."""
         nothing = self.latent.new_zeros(0, self.blocks.dims.motion.vertices, 3)
         return torch.cat([nothing, *(self.network.decode(each.latents[None], each.frames)[0] for each in blocks)])

@@ -9,7 +9,7 @@ from torch import Tensor
 from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.config import Sampling
 from streamingtalker.released import ReleasedTalker
-from streamingtalker.released.stream import Block, LatentBlocks
+from streamingtalker.released.stream import LatentBlock, LatentBlocks
 from streamingtalker.sessions.ears import StreamEar
 from streamingtalker.sessions.rings import RingRows
 
@@ -84,13 +84,13 @@ class ReleasedRows:
         self._latents[places] = latents[:, -1:]
         return latents
 
-    def _offsets(self, blocks: list[list[Block]]) -> list[np.ndarray]:
+    def _offsets(self, blocks: list[list[LatentBlock]]) -> list[np.ndarray]:
         """The blocks of each of n streams → their offsets [m, V, 3]."""
         made = iter(self._decoded([block for each in blocks for block in each]))
         nothing = np.zeros((0, self.vertices, 3), np.float32)
         return [np.concatenate([nothing, *islice(made, len(each))]) for each in blocks]
 
-    def _decoded(self, blocks: list[Block]) -> list[np.ndarray]:
+    def _decoded(self, blocks: list[LatentBlock]) -> list[np.ndarray]:
         """The offsets [frames, V, 3] of each block; blocks alike go together."""
 
         def alike(index: int) -> tuple[int, int]:

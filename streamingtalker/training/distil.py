@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from streamingtalker.audio.encoder import SpeechFeatures
 from streamingtalker.audio.mel import WINDOW, mel_filterbank
-from streamingtalker.audio.posteriors import DEFAULT_GRID, PosteriorStream, Recogniser
-from streamingtalker.audio.student import HOP, Student, StudentDims, log_mel, power_spectrum
+from streamingtalker.audio.posteriors import DEFAULT_GRID, HOP, PosteriorStream, Recogniser
+from streamingtalker.audio.student import Student, StudentDims, log_mel, power_spectrum
 from streamingtalker.config import RATE, AudioDims
 from streamingtalker.data.dataset import Clip, Corpus, Example
 from streamingtalker.data.phones import INVENTORY
