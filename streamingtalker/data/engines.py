@@ -73,19 +73,12 @@ class HibariEngine:
     def __init__(self, voice: str) -> None:
         try:
             import onnx
-            import onnxruntime
         except ImportError as error:
             raise SpeakerError("The voice hibari needs onnx for its phone times; 'pip install onnx'.") from error
 
         self._tts = _hibari()
         model = onnx.load(self._tts.model_path)
-        model.graph.output.append(onnx.helper.make_tensor_value_info(self.DURATIONS, onnx.TensorProto.FLOAT, None))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = piper.session_with_output(model, self.DURATIONS)
 
     def speak(self, text: str, manner: Manner) -> Speech:
         """Its sentences one after another."""

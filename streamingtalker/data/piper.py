@@ -44,7 +44,6 @@ class PiperNet:
     def __init__(self, path: Path) -> None:
         try:
             import onnx
-            import onnxruntime
         except ImportError as error:
             raise PiperError("Piper voices need onnx for their phone times; 'pip install onnx'.") from error
 
@@ -54,13 +53,7 @@ class PiperNet:
         self._ids = {symbol: ids[0] for symbol, ids in settings["phoneme_id_map"].items()}
         model = onnx.load(str(path))
         self._noises = _noise_as_inputs(model)
-        model.graph.output.append(onnx.helper.make_tensor_value_info(self.DURATIONS, onnx.TensorProto.FLOAT, None))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session_with_output(model, self.DURATIONS)
 
     def speak(self, symbols: str, pace: float, rng: np.random.Generator) -> Spoken:
         """``symbols`` as sound, ``pace`` times as fast as the voice's own speed."""
@@ -77,6 +70,18 @@ class PiperNet:
         sound, durations = self._session.run(None, inputs)
         ends = np.cumsum(durations.reshape(-1)) * HOP / self.rate  # of symbol, pad, symbol, pad, …, symbol
         return Spoken(sound.reshape(-1), known, np.concatenate([[0.0], ends[::2]]))  # a pad is its successor's onset
+
+
+def session_with_output(model: Any, name: str) -> Any:  # noqa: ANN401 - the libraries are untyped
+    """An ONNX ``model`` ready to run on one thread, which also gives what is called ``name`` inside it, floats."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _noise_as_inputs(model: Any) -> dict[str, int]:  # noqa: ANN401 - the library is untyped
