@@ -61,8 +61,8 @@ def open_source(data_set: DataSet, raw: Path) -> Source:
     return RawBiwi(data_set, raw) if data_set.name == "biwi" else RawVocaset(data_set, raw)
 
 
-class PreparedLayout:
-    """``vertices_npy/<name>.npy``, ``wav/<name>.wav``, ``templates.pkl`` and a .ply, as FaceFormer and others use."""
+class _SharedTemplates:
+    """Rest shapes in ``templates.pkl``, triangles in a .ply."""
 
     def __init__(self, data_set: DataSet, raw: Path) -> None:
         self._data_set = data_set
@@ -75,6 +75,10 @@ class PreparedLayout:
     def faces(self) -> np.ndarray:
         """From the .ply."""
         return find_ply_faces(self._raw, self._data_set)
+
+
+class PreparedLayout(_SharedTemplates):
+    """``vertices_npy/<name>.npy``, ``wav/<name>.wav``, ``templates.pkl`` and a .ply, as FaceFormer and others use."""
 
     def motion(self, wanted: Wanted) -> np.ndarray:
         """Memory-mapped."""
@@ -86,20 +90,8 @@ class PreparedLayout:
         return read_sound([self._raw / "wav" / f"{wanted.name}.wav"])
 
 
-class RawVocaset:
+class RawVocaset(_SharedTemplates):
     """``data_verts.npy``, ``subj_seq_to_idx.pkl``, ``raw_audio_fixed.pkl``, ``templates.pkl``, ``FLAME_sample.ply``."""
-
-    def __init__(self, data_set: DataSet, raw: Path) -> None:
-        self._data_set = data_set
-        self._raw = raw
-
-    def templates(self) -> dict[str, np.ndarray]:
-        """From ``templates.pkl``."""
-        return read_templates(self._raw / "templates.pkl", self._data_set)
-
-    def faces(self) -> np.ndarray:
-        """From the .ply."""
-        return find_ply_faces(self._raw, self._data_set)
 
     def motion(self, wanted: Wanted) -> np.ndarray:
         """The frames of a sentence in order of their numbers."""
