@@ -28,6 +28,30 @@ class ActiveTurn:
     samples: int = 0  # received
     audible_sample: int | None = None  # the first that can be heard
     end: TurnEnd | None = None
+    _first_frame_at: float | None = None  # monotonic
+    _made_by: float | None = None  # monotonic, when ``_made`` frames were there: as many as may wait, or all
+    _made: int = 0
+
+    @property
+    def generation_speed(self) -> float | None:
+        """How many times as fast as it is shown the answer was made while there was room for it; None: not known."""
+        if self._first_frame_at is None or self._made_by is None or self._made_by <= self._first_frame_at:
+            return None
+        return (self._made - 1) / self.welcome.fps / (self._made_by - self._first_frame_at)
+
+    def note_frame(self, now: float, full: bool) -> None:
+        """Count a frame that comes at ``now``; ``full``: it has to wait for room."""
+        if self._first_frame_at is None:
+            self._first_frame_at = now
+        if full and self._made_by is None:
+            self._made, self._made_by = self.frames, now
+        self.frames += 1
+
+    def note_end(self, now: float, end: TurnEnd) -> None:
+        """All has come."""
+        self.end = end
+        if self._made_by is None:
+            self._made, self._made_by = self.frames, now
 
     def note_pcm(self, pcm: np.ndarray) -> None:
         """Count a piece of the answer's audio and find where it becomes audible."""

@@ -343,7 +343,7 @@ class Client:
             case FaceFrame():
                 await self._queue(turn, message)
             case TurnEnd():
-                turn.end = message
+                turn.note_end(self._monotonic(), message)
                 self._frames.end(turn.number, message.frames)
                 self._let_be_heard(turn)
 
@@ -353,11 +353,12 @@ class Client:
             raise WireError("it sent a frame of another face than it promised")
         offsets = np.frombuffer(message.offsets, "<f2").reshape(-1, 3)
         self._tap.frame(turn.number, message.index, offsets)
-        if self._frames.full():
+        full = self._frames.full()
+        turn.note_frame(self._monotonic(), full)
+        if full:
             await asyncio.to_thread(self._frames.put, turn.number, message.index, offsets)
         else:
             self._frames.put(turn.number, message.index, offsets)
-        turn.frames += 1
         self._let_be_heard(turn)
 
     def _trace(self, turn: ActiveTurn) -> TurnTrace:
@@ -370,6 +371,7 @@ class Client:
             frames_generated=turn.frames,
             frames_rendered=counts.drawn,
             frames_late=counts.late,
+            generation_speed=turn.generation_speed,
             speculative=turn.speculative,
             underruns=sound.underruns,
             starved_ms=sound.starved / self._playback.clock.rate * 1000,

@@ -42,6 +42,7 @@ class TurnTrace:
     frames_generated: int = 0
     frames_rendered: int = 0
     frames_late: int = 0
+    generation_speed: float | None = None  # times real time, at which the answer came while there was room for it
     speculative: bool = False  # the answer was begun before the end of the question was certain
     interrupted: bool = False
     heard_seconds: float = 0.0  # of its sound that left the speaker

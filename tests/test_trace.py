@@ -48,6 +48,7 @@ def test_the_file_has_the_promised_form(tmp_path):
         "frames_generated",
         "frames_rendered",
         "frames_late",
+        "generation_speed",
         "speculative",
         "interrupted",
         "heard_seconds",

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 MODES = {
+    "answer": "demo.measure.answer",
     "conversation": "demo.measure.conversation",
     "kiosk": "demo.measure.kiosk",
     "sync": "demo.measure.sync",
