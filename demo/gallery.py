@@ -22,11 +22,11 @@ from demo.look import camera_pose, field_of_view
 from demo.overlay import font
 from demo.renderer import HIGH, OffscreenCanvas, Renderer
 from streamingtalker.checkpoint import load_own_talker
+from streamingtalker.data.clips import FPS, PlannedClip, make_face, make_sound
 from streamingtalker.data.coarticulation import held_visemes
 from streamingtalker.data.expression import join
 from streamingtalker.data.moods import held_weights, mood_weights
 from streamingtalker.data.phones import SILENCE, Phone
-from streamingtalker.data.synthetic import FPS, Clip, make_face, make_sound
 from streamingtalker.data.visemes import LipSeal
 from streamingtalker.errors import UserError
 from streamingtalker.generate import DEFAULT_WEIGHTS, generate
@@ -162,7 +162,7 @@ def moods(studio: Studio) -> Image.Image:
 def sentence(studio: Studio, checkpoint: Path) -> Image.Image:
     """A sentence at marked phones: what the rules want, and below it what the model does."""
     rig = studio.avatar.rig
-    clip = Clip("gallery", SPEAKER, "test", 0, SENTENCE, (SEED, 0))
+    clip = PlannedClip("gallery", SPEAKER, "test", 0, SENTENCE, (SEED, 0))
     sound = make_sound(clip)
     target = rig.offsets(make_face(clip, sound, rig))
     talker = load_own_talker(checkpoint)

@@ -7,11 +7,13 @@ import pytest
 import soundfile
 
 from streamingtalker.data import augment
+from streamingtalker.data.augment import SPEECHLESS_VOICE
 from streamingtalker.data.check import MouthGauge, read_phones, report, tally, text_report
+from streamingtalker.data.clips import combine, plan
 from streamingtalker.data.coarticulation import STYLES, mouth
 from streamingtalker.data.expression import expression
 from streamingtalker.data.phones import BILABIALS, LABIODENTALS, SILENCE, VOWELS, Phone
-from streamingtalker.data.synthetic import SPEECHLESS, CorpusError, combine, make_corpus, plan
+from streamingtalker.data.synthetic import OtherCorpusError, make_corpus
 from streamingtalker.data.visemes import LipSeal
 from streamingtalker.mood import MOODS, Mood
 from streamingtalker.topology import load_rig
@@ -191,21 +193,21 @@ def test_plan_is_balanced_and_new_voices_stay_out_of_training():
         assert {clip.split for clip in clips if clip.voice == name} == {"test"}
     assert {clip.split for clip in clips if clip.voice == "ked"} == {"val"}
     assert len({clip.name for clip in clips}) == len(clips)
-    trained = {clip.text for clip in clips if clip.split == "train" and clip.voice != SPEECHLESS}
-    assert not trained & {clip.text for clip in clips if clip.split != "train" and clip.voice != SPEECHLESS}
+    trained = {clip.text for clip in clips if clip.split == "train" and clip.voice != SPEECHLESS_VOICE}
+    assert not trained & {clip.text for clip in clips if clip.split != "train" and clip.voice != SPEECHLESS_VOICE}
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     out = tmp_path_factory.mktemp("corpus")
-    return out, make_corpus(out, 0.4, seed=7, jobs=1, voices=("hibari", SPEECHLESS))
+    return out, make_corpus(out, 0.4, seed=7, jobs=1, voices=("hibari", SPEECHLESS_VOICE))
 
 
 def test_files_are_in_vocaset_layout(corpus, rig):
     out, manifest = corpus
     assert manifest["complete"] and manifest == json.loads((out / "corpus.json").read_text())
     templates = np.load(out / "templates.npz")
-    assert set(templates) == {"hibari", SPEECHLESS}
+    assert set(templates) == {"hibari", SPEECHLESS_VOICE}
     assert templates["hibari"].shape == (rig.topology.vertex_count, 3)
     for clip in manifest["clips"]:
         pcm, rate = soundfile.read(out / "wav" / f"{clip['name']}.wav", dtype="int16")
@@ -223,7 +225,7 @@ def test_files_are_in_vocaset_layout(corpus, rig):
 
 def test_the_mouth_stays_shut_without_speech(corpus, rig):
     out, manifest = corpus
-    names = [clip["name"] for clip in manifest["clips"] if clip["voice"] == SPEECHLESS]
+    names = [clip["name"] for clip in manifest["clips"] if clip["voice"] == SPEECHLESS_VOICE]
     assert names
     for name in names:
         assert MouthGauge.of(rig).gap(np.load(out / "weights_npy" / f"{name}.npy")).max() < 1e-3
@@ -231,11 +233,11 @@ def test_the_mouth_stays_shut_without_speech(corpus, rig):
 
 def test_jobs_and_resumption_change_nothing(corpus, tmp_path):
     out, manifest = corpus
-    again = make_corpus(tmp_path, 0.4, seed=7, jobs=2, vertices=False, voices=("hibari", SPEECHLESS))
+    again = make_corpus(tmp_path, 0.4, seed=7, jobs=2, vertices=False, voices=("hibari", SPEECHLESS_VOICE))
     assert again == manifest
     redone = sorted((tmp_path / "weights_npy").glob("*.npy"))[0]
     redone.unlink()
-    make_corpus(tmp_path, 0.4, seed=7, vertices=False, voices=("hibari", SPEECHLESS))
+    make_corpus(tmp_path, 0.4, seed=7, vertices=False, voices=("hibari", SPEECHLESS_VOICE))
     for folder in ("wav", "weights_npy", "phones"):
         for path in (out / folder).iterdir():
             assert path.read_bytes() == (tmp_path / folder / path.name).read_bytes()
@@ -243,8 +245,8 @@ def test_jobs_and_resumption_change_nothing(corpus, tmp_path):
 
 def test_another_corpus_is_not_overwritten(corpus):
     out, _ = corpus
-    with pytest.raises(CorpusError, match="other settings"):
-        make_corpus(out, 0.4, seed=8, voices=("hibari", SPEECHLESS))
+    with pytest.raises(OtherCorpusError, match="other settings"):
+        make_corpus(out, 0.4, seed=8, voices=("hibari", SPEECHLESS_VOICE))
 
 
 def test_check_sheet(corpus, rig):

@@ -148,6 +148,7 @@ def speechless(kind: str, seconds: float, rng: np.random.Generator) -> np.ndarra
     return (sound * (peak / max(float(np.abs(sound).max()), 1e-4)) if kind != "silence" else sound).astype(np.float32)
 
 
+SPEECHLESS_VOICE = "noise"  # stands for a voice where sounds without speech are made
 SPEECHLESS = ("silence", "noise", "clicks", "hum", "music")
 
 

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from streamingtalker.data import augment
+from streamingtalker.data.clips import PlannedClip, Sound
 from streamingtalker.data.coarticulation import STYLES
 from streamingtalker.data.engines import EspeakEngine, Manner
 from streamingtalker.data.pauses import fit_pauses
 from streamingtalker.data.phones import IPA, from_ipa, merge_silences, with_stress
 from streamingtalker.data.speakers import cover, find_voice
-from streamingtalker.data.synthetic import Clip, Job, Sound, make_clip, write_manifest, write_sound
+from streamingtalker.data.synthetic import Job, make_clip, write_manifest, write_sound
 from streamingtalker.errors import command_line
 from streamingtalker.topology import DEFAULT_AVATAR, load_rig
 
@@ -102,12 +103,12 @@ def speak(voice: str, text: str) -> Sound:
     return Sound(pcm, tuple(merge_silences(phones)))
 
 
-def plan(voices: Sequence[str]) -> Iterator[Clip]:
+def plan(voices: Sequence[str]) -> Iterator[PlannedClip]:
     """Each sentence in each voice of its language."""
     for index, voice in enumerate(voices):
         for number, text in enumerate(SENTENCES[VOICES[voice][0]], 1):
             style = (number + index) % len(STYLES)
-            yield Clip(f"{voice}_sentence{number:04d}", voice, "test", style, text, (index, number))
+            yield PlannedClip(f"{voice}_sentence{number:04d}", voice, "test", style, text, (index, number))
 
 
 def make(out: Path, voices: Sequence[str] = tuple(VOICES)) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from streamingtalker.config import frame_count
 from streamingtalker.data import augment
+from streamingtalker.data.augment import SPEECHLESS_VOICE
 from streamingtalker.data.dataset import Clip, Corpus, CorpusError, Example, extract_features, load_example
 from streamingtalker.data.phones import SILENCE
 from streamingtalker.evaluation.measures import SEEN, UNSEEN
@@ -25,7 +26,6 @@ SENTENCES = 60  # of the known voices together, and of each new voice
 ENDLESS, PARTS = 6000, 10  # frames of endless speech; it repeats what it says in each of its parts
 SOUNDS = ("silence", "noise", "music", "clicks", "hum")
 SOUND_SECONDS, SOUND_TAKES = 6.0, 3
-SPEECHLESS_VOICE = "noise"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from streamingtalker.audio.mel import WINDOW, mel_filterbank
 from streamingtalker.audio.posteriors import DEFAULT_GRID, HOP, PosteriorStream, Recogniser
 from streamingtalker.audio.student import Student, StudentDims, log_mel, power_spectrum
 from streamingtalker.config import RATE, AudioDims
+from streamingtalker.data.augment import SPEECHLESS_VOICE
 from streamingtalker.data.dataset import Clip, Corpus, Example
 from streamingtalker.data.phones import INVENTORY
 from streamingtalker.streaming import whole
@@ -227,7 +228,7 @@ def agreement_by_voice(recogniser: Recogniser, lessons: list[Lesson], known: set
     """The agreement for the ``known`` voices together and for each of the new ones; noises are left out."""
     groups: dict[str, list[Lesson]] = {}
     for lesson in lessons:
-        if lesson.voice != "noise":
+        if lesson.voice != SPEECHLESS_VOICE:
             groups.setdefault("seen voices" if lesson.voice in known else lesson.voice, []).append(lesson)
     return {name: agreement(recogniser, group) for name, group in groups.items()}
 
