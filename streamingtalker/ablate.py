@@ -30,7 +30,7 @@ from streamingtalker.training.comparison import Row, first_frames, markdown, sco
 from streamingtalker.training.full_sequence import FullSequence, train_full_sequence
 from streamingtalker.training.judge import Predict, inputs, regression_predicts, talker_predicts
 from streamingtalker.training.loop import Budget, LoopOptions, progress_bar
-from streamingtalker.training.stages import Recipe, Regression, train_regression, train_talker, train_vqvae
+from streamingtalker.training.stages import Recipe, Regression, StageRun, train_regression, train_talker, train_vqvae
 from streamingtalker.training.variants import BASELINES, FULL_SEQUENCE, VARIANTS
 from streamingtalker.vqvae import MotionBasis
 
@@ -99,16 +99,14 @@ class Ablation:
         talker.audio.load_state_dict(heard.audio.state_dict())
         phones = torch.nn.Linear(talker.dims.audio.width, heard.phones.out_features)
         phones.load_state_dict(heard.phones.state_dict())
-        examples = self._examples("train")
-        train_talker(talker.eval(), phones, examples, self.budget, self.loop, self.recipe, seed, self.bar)
+        train_talker(talker.eval(), phones, self._examples("train"), self._run(seed))
         save_talker(self._file(name, seed), talker.eval(), {"variant": name, "steps": self.options.steps, "seed": seed})
         return talker
 
     def _full_sequence(self, ours: Talker, seed: int, heard: Regression) -> FullSequence:
         talker = self._new(seed, None)
         talker.audio.load_state_dict(heard.audio.state_dict())
-        examples = self._examples("train")
-        return train_full_sequence(talker, examples, self.budget, self.loop, self.recipe, seed, self.bar).eval()
+        return train_full_sequence(talker, self._examples("train"), self._run(seed)).eval()
 
     def _stage_one(self, bottleneck: str, variant: str | None, seed: int) -> Talker:
         """A talker whose VQ-VAE (or what stands in its place) is trained; made once for each seed."""
@@ -116,8 +114,7 @@ class Ablation:
         if file.exists():
             return load_own_talker(file)
         talker = self._new(seed, variant if bottleneck != "quantised" else None)
-        examples = self._examples("train")
-        train_vqvae(talker, examples, self.budget, self.loop, self.recipe, seed, self.bar)
+        train_vqvae(talker, self._examples("train"), self._run(seed))
         save_talker(file, talker.eval())
         return talker
 
@@ -127,10 +124,12 @@ class Ablation:
         if file.exists():
             return load_regression(file)[0]
         talker = self._stage_one("quantised", None, seed)
-        examples = self._examples("train")
-        regression = train_regression(talker, examples, self.budget, self.loop, self.recipe, seed, self.bar)
+        regression = train_regression(talker, self._examples("train"), self._run(seed))
         save_regression(file, regression, talker)
         return regression.eval()
+
+    def _run(self, seed: int) -> StageRun:
+        return StageRun(self.budget, self.loop, self.recipe, seed, self.bar)
 
     def _new(self, seed: int, variant: str | None) -> Talker:
         return new_talker(self.corpus, self.rig, seed, variant, self._basis)

@@ -17,7 +17,7 @@ from streamingtalker.training.codebook import CodeKeeper
 from streamingtalker.training.journal import Habits, StageJournal, last_file, open_curves
 from streamingtalker.training.loop import Budget, LoopOptions, Stopwatch, fit, progress_bar
 from streamingtalker.training.machines import MachineError, Together, open_machines
-from streamingtalker.training.stages import Recipe, train_talker, train_vqvae, with_latents
+from streamingtalker.training.stages import Recipe, StageRun, train_talker, train_vqvae, with_latents
 from tests.conftest import tiny_talker
 
 
@@ -66,7 +66,7 @@ RECIPE = Recipe(frames=30, continuous=0.2)
 def stage_one(journal, bar):
     talker = tiny_talker()
     torch.manual_seed(3)
-    train_vqvae(talker, EXAMPLES, Budget(steps=6), OPTIONS, RECIPE, 0, bar, journal)
+    train_vqvae(talker, EXAMPLES, StageRun(Budget(steps=6), OPTIONS, RECIPE, 0, bar, journal))
     return talker
 
 
@@ -75,7 +75,7 @@ def stage_two(journal, bar):
     phones = nn.Linear(talker.dims.audio.width, 40)
     torch.manual_seed(3)
     clips = with_latents(talker.vqvae, EXAMPLES)
-    train_talker(talker, phones, clips, Budget(steps=6), OPTIONS, RECIPE, 0, bar, journal)
+    train_talker(talker, phones, clips, StageRun(Budget(steps=6), OPTIONS, RECIPE, 0, bar, journal))
     return talker
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from streamingtalker.audio.interface import AudioEncoder
 from streamingtalker.config import Sampling, TalkerDims
-from streamingtalker.data.dataset import Batch, Example, batches
+from streamingtalker.data.dataset import Batch, Example
 from streamingtalker.diffusion import NoiseSchedule, TimeEmbedding
 from streamingtalker.layers import AlignedAttention
 from streamingtalker.losses import MotionLoss, masked_mean
@@ -20,8 +19,7 @@ from streamingtalker.released.dims import ReleasedMotion
 from streamingtalker.released.predictor import sinusoids
 from streamingtalker.released.vqvae import Block
 from streamingtalker.talker import Talker
-from streamingtalker.training.loop import Budget, LoopOptions, fit
-from streamingtalker.training.stages import Recipe, disturb
+from streamingtalker.training.stages import Recipe, StageRun, disturb
 
 LONGEST = 2000  # frames it has positions for
 DRAWN = Sampling(steps=50)
@@ -100,17 +98,13 @@ class Denoising:
         return terms | {"coefficients": masked_mean((guess - true).abs(), batch.mask)}
 
 
-def train_full_sequence(
-    talker: Talker, examples: list[Example], budget: Budget, options: LoopOptions, recipe: Recipe, seed: int,
-    bar: Progress,
-) -> FullSequence:  # fmt: skip
+def train_full_sequence(talker: Talker, examples: list[Example], run: StageRun) -> FullSequence:
     """A network that begins with the ``talker``'s audio encoder and moves in its basis."""
     network = FullSequence(talker.dims, talker.audio).to(talker.start.device)
-    objective = Denoising(network, MotionLoss(talker.vqvae.basis, talker.topology), recipe, talker.dims)
+    objective = Denoising(network, MotionLoss(talker.vqvae.basis, talker.topology), run.recipe, talker.dims)
     groups: list[dict[str, Any]] = [
-        {"params": list(network.audio.parameters()), "scale": recipe.encoder_rate},
+        {"params": list(network.audio.parameters()), "scale": run.recipe.encoder_rate},
         {"params": [p for name, p in network.named_parameters() if not name.startswith("audio.")]},
     ]
-    data = batches(examples, talker.dims.styles, recipe.frames, seed)
-    fit(network, groups, objective, data, budget, options, bar, "full-sequence diffusion")
+    run.fit(network, groups, objective, examples, talker.dims.styles, "full-sequence diffusion")
     return network

@@ -28,6 +28,7 @@ from streamingtalker.training.distil import (
     train_student,
 )
 from streamingtalker.training.examiner import TalkerExaminer
+from streamingtalker.training.journal import StageJournal
 from streamingtalker.training.judge import (
     Predict,
     ValidationMetrics,
@@ -40,7 +41,7 @@ from streamingtalker.training.judge import (
 from streamingtalker.training.loop import Budget, LoopOptions
 from streamingtalker.training.machines import Machines
 from streamingtalker.training.run import TrainingRun
-from streamingtalker.training.stages import Recipe, train_regression, train_talker, train_vqvae
+from streamingtalker.training.stages import Recipe, StageRun, train_regression, train_talker, train_vqvae
 
 SHARES = {"vqvae": 0.12, "encoder": 0.26, "talker": 0.62}  # of the time of ``all``, in their order
 VALIDATION_CLIPS = 6  # looked at now and then
@@ -87,18 +88,16 @@ class OwnRun(TrainingRun):
         chosen = self.options.variant or self.options.baseline
         talker = new_talker(self.corpus, self.rig, self.options.seed, chosen).to(self.options.device)
         train = self.examples(talker, "train")
-        budget, seed = self._part("vqvae"), self.options.seed
         journal = self.journal("vqvae", self._examiner(talker, reconstruction(talker), settle=train))
-        self.steps["vqvae"] = train_vqvae(talker, train, budget, self.loop, self.recipe, seed, bar, journal)
+        self.steps["vqvae"] = train_vqvae(talker, train, self._stage_run("vqvae", bar, journal))
         self._judge("reconstruction", reconstruction(talker), talker, bar)
         self.save("vqvae", talker)
         return talker
 
     def encoder(self, talker: Talker, bar: Progress) -> None:
         """The audio encoder and with it the regression baseline; writes ``regression.safetensors``."""
-        train, budget = self.examples(talker, "train"), self._part("encoder")
-        seed, journal = self.options.seed, self.journal("encoder")
-        regression = train_regression(talker, train, budget, self.loop, self.recipe, seed, bar, journal)
+        train = self.examples(talker, "train")
+        regression = train_regression(talker, train, self._stage_run("encoder", bar, self.journal("encoder")))
         self._judge("regression", regression_predicts(regression, talker), talker, bar)
         if self.machines.first:
             save_regression(self.out / "regression.safetensors", regression, talker, self.card())
@@ -109,10 +108,10 @@ class OwnRun(TrainingRun):
         regression, _, _ = load_regression(self.out / "regression.safetensors")
         talker.audio.load_state_dict(regression.audio.state_dict())
         phones = regression.phones.to(self.options.device)
-        train, budget, seed = self.examples(talker, "train"), self._part("talker"), self.options.seed
+        train = self.examples(talker, "train")
         name = "talker" if self.options.head == "mlp" else f"talker-{self.options.head}"
         journal = self.journal(name, self._examiner(talker, talker_predicts(talker)))
-        self.steps["talker"] = train_talker(talker, phones, train, budget, self.loop, self.recipe, seed, bar, journal)
+        self.steps["talker"] = train_talker(talker, phones, train, self._stage_run("talker", bar, journal))
         self.judge(talker, bar)
         self.save(name, talker)
 
@@ -162,8 +161,9 @@ class OwnRun(TrainingRun):
         dims, basis = talker.dims.audio, talker.vqvae.basis
         return [load_example(self.corpus, clip, self.rig, basis, dims) for clip in clips]
 
-    def _part(self, stage: str) -> Budget:
-        return self.budget.part(SHARES[stage] if self.options.stage == "all" else 1.0)
+    def _stage_run(self, stage: str, bar: Progress, journal: StageJournal) -> StageRun:
+        budget = self.budget.part(SHARES[stage] if self.options.stage == "all" else 1.0)
+        return StageRun(budget, self.loop, self.recipe, self.options.seed, bar, journal)
 
     def _judge(self, name: str, predict: Predict, talker: Talker, bar: Progress) -> None:
         """Judge on the test sentences: of voices heard in training, of new voices, and these without recogniser."""

@@ -18,7 +18,7 @@ from streamingtalker.losses import MotionLoss, MotionLosses, latent_loss, phone_
 from streamingtalker.talker import Talker
 from streamingtalker.training.codebook import CodeKeeper
 from streamingtalker.training.journal import StageJournal
-from streamingtalker.training.loop import Budget, LoopOptions, fit
+from streamingtalker.training.loop import Budget, LoopOptions, Objective, fit
 from streamingtalker.training.machines import ALONE
 from streamingtalker.vqvae import Quantiser, VqVae
 
@@ -58,26 +58,37 @@ class Recipe:
     encoder_rate: float = 0.4  # learning rate of the pretrained audio encoder, of the others'
 
 
+@dataclasses.dataclass(frozen=True)
+class StageRun:
+    """How a stage is trained, whichever it is."""
+
+    budget: Budget
+    options: LoopOptions
+    recipe: Recipe
+    seed: int  # of the clips' order
+    bar: Progress
+    journal: StageJournal | None = None
+
+    def fit(
+        self, module: nn.Module, groups: list[dict], objective: Objective, examples: list[Example], styles: int,
+        title: str,
+    ) -> int:  # fmt: skip
+        """``loop.fit`` on batches of ``examples``; gives the number of steps."""
+        data = batches(examples, styles, self.recipe.frames, self.seed)
+        return fit(module, groups, objective, data, self.budget, self.options, self.bar, title, self.journal)
+
+
 OWN_ROWS = 0.6  # of a step's clips that have their own past, if any have
 
 
-def train_vqvae(
-    talker: Talker,
-    examples: list[Example],
-    budget: Budget,
-    options: LoopOptions,
-    recipe: Recipe,
-    seed: int,
-    bar: Progress,
-    journal: StageJournal | None = None,
-) -> int:
+def train_vqvae(talker: Talker, examples: list[Example], run: StageRun) -> int:
     """Stage 1, eq. 7: L_rec + L_quant, with vertices weighted as in ``MotionLoss``."""
     vqvae = talker.vqvae
     if vqvae.dims.bottleneck == "none":
         settle_latents(talker, examples)
         return 0
     loss = MotionLoss(vqvae.basis, talker.topology).to(talker.start.device)
-    quantiser, machines = vqvae.quantiser, journal.machines if journal else ALONE
+    recipe, quantiser, machines = run.recipe, vqvae.quantiser, run.journal.machines if run.journal else ALONE
     keeper = CodeKeeper(quantiser, machines) if isinstance(quantiser, Quantiser) else nn.Identity()
 
     def objective(batch: Batch, spent: float) -> dict[str, Tensor]:
@@ -92,9 +103,8 @@ def train_vqvae(
         losses = loss(vqvae.decoder(latents), batch.coefficients, batch.mask)
         return recipe.weights.motion(losses) | terms
 
-    data = batches(examples, talker.dims.styles, recipe.frames, seed)
     both = nn.ModuleDict({"vqvae": vqvae, "keeper": keeper})
-    steps = fit(both, [_group(vqvae)], objective, data, budget, options, bar, "stage 1: VQ-VAE", journal)
+    steps = run.fit(both, [_group(vqvae)], objective, examples, talker.dims.styles, "stage 1: VQ-VAE")
     settle_latents(talker, examples)
     return steps
 
@@ -143,19 +153,10 @@ class Regression(nn.Module):
         return self.out(self.motion(heard + self.style(style))), self.phones(heard)
 
 
-def train_regression(
-    talker: Talker,
-    examples: list[Example],
-    budget: Budget,
-    options: LoopOptions,
-    recipe: Recipe,
-    seed: int,
-    bar: Progress,
-    journal: StageJournal | None = None,
-) -> Regression:
+def train_regression(talker: Talker, examples: list[Example], run: StageRun) -> Regression:
     """Pretrain the talker's audio encoder in place; gives the baseline that holds it."""
     regression = Regression(talker.dims, talker.audio).to(talker.start.device)
-    loss = MotionLoss(talker.vqvae.basis, talker.topology).to(talker.start.device)
+    loss, recipe = MotionLoss(talker.vqvae.basis, talker.topology).to(talker.start.device), run.recipe
 
     def objective(batch: Batch, _: float) -> dict[str, Tensor]:
         features = disturb(batch.features, talker.dims.audio, recipe)
@@ -163,18 +164,14 @@ def train_regression(
         losses = recipe.weights.motion(loss(motion.float(), batch.coefficients, batch.mask))
         return losses | {"phone": recipe.weights.phone * phone_loss(phones, batch.phones, batch.mask)}
 
-    data = batches(examples, talker.dims.styles, recipe.frames, seed)
-    fit(regression, [_group(regression)], objective, data, budget, options, bar, "audio encoder", journal)
+    run.fit(regression, [_group(regression)], objective, examples, talker.dims.styles, "audio encoder")
     return regression
 
 
-def train_talker(
-    talker: Talker, phones: nn.Linear, examples: list[Example], budget: Budget, options: LoopOptions, recipe: Recipe,
-    seed: int, bar: Progress, journal: StageJournal | None = None,
-) -> int:  # fmt: skip
+def train_talker(talker: Talker, phones: nn.Linear, examples: list[Example], run: StageRun) -> int:
     """Stage 2, eq. 13: L_latent + L_vert + L_vel, with the auxiliary terms. ``phones`` reads the encoder's phones."""
     talker.vqvae.requires_grad_(False)
-    loss = MotionLoss(talker.vqvae.basis, talker.topology).to(talker.start.device)
+    loss, recipe = MotionLoss(talker.vqvae.basis, talker.topology).to(talker.start.device), run.recipe
     mouth = talker.dims.motion.basis  # brows and lids are compared in the latent space alone: they may vary
     joint = nn.ModuleDict({"audio": talker.audio, "rest": talker.predictor, "head": talker.head, "phones": phones})
 
@@ -191,9 +188,9 @@ def train_talker(
         terms = {"latent": recipe.weights.latent * latent} | recipe.weights.motion(losses)
         return terms | {"phone": recipe.weights.phone * phone_loss(phones(audio), batch.phones, batch.mask)}
 
-    data = batches(with_latents(talker.vqvae, examples), talker.dims.styles, recipe.frames, seed)
+    examples = with_latents(talker.vqvae, examples)
     groups = [_group(talker.audio, recipe.encoder_rate), _group(talker.predictor), _group(talker.head), _group(phones)]
-    steps = fit(joint, groups, objective, data, budget, options, bar, "stage 2: predictor and head", journal)
+    steps = run.fit(joint, groups, objective, examples, talker.dims.styles, "stage 2: predictor and head")
     talker.vqvae.requires_grad_(True)
     return steps
 
