@@ -68,6 +68,7 @@ SendBytes = Callable[[bytes], Awaitable[None]]
 ReceiveBytes = Callable[[], Awaitable[bytes | str]]
 
 _FRAMES_BEFORE_SOUND = 3  # a tenth of a second of face is there before the voice is heard
+_ROOM_SECONDS = 0.25  # until it is looked what has been passed over of a full queue
 _RATES = range(8_000, 192_001)  # Hz
 _VERTEX_BYTES = 3 * 2  # float16
 _CONNECTION: dict[str, Any] = {
@@ -348,17 +349,19 @@ class Client:
                 self._let_be_heard(turn)
 
     async def _queue(self, turn: ActiveTurn, message: FaceFrame) -> None:
-        """Put a frame into the queue, waiting in a worker thread while it is full; let the voice start."""
+        """Put a frame into the queue, waiting in a worker thread while it is full; let the voice start.
+
+        Where nobody draws any more the sound makes room: the answer goes on.
+        """
         if len(message.offsets) != turn.welcome.vertices * _VERTEX_BYTES:
             raise WireError("it sent a frame of another face than it promised")
         offsets = np.frombuffer(message.offsets, "<f2").reshape(-1, 3)
         self._tap.frame(turn.number, message.index, offsets)
-        full = self._frames.full()
-        turn.note_frame(self._monotonic(), full)
-        if full:
-            await asyncio.to_thread(self._frames.put, turn.number, message.index, offsets)
-        else:
-            self._frames.put(turn.number, message.index, offsets)
+        turn.note_frame(self._monotonic(), self._frames.full())
+        while self._frames.full():
+            self._frames.pass_over(turn.number, self._playback.clock.now(), turn.welcome.fps)
+            await asyncio.to_thread(self._frames.wait_for_room, _ROOM_SECONDS)
+        self._frames.put(turn.number, message.index, offsets)
         self._let_be_heard(turn)
 
     def _trace(self, turn: ActiveTurn) -> TurnTrace:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from demo.clock import PlaybackTime
+
 NOBODY = -1  # a turn that nobody has
 _HOLD_SECONDS = 0.1  # a starved face keeps its pose this long before it counts as having nothing to show
 
@@ -70,6 +72,18 @@ class FrameQueue:
                 return False
             self._frames.append((index, offsets))
             return True
+
+    def wait_for_room(self, timeout: float) -> None:
+        """Wait, ``timeout`` seconds at most, while the queue is full."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._may_go_on(self._turn), timeout)
+
+    def pass_over(self, turn: int, heard: PlaybackTime, fps: float) -> None:
+        """Drop what was due before the sound that is ``heard`` now, whether or not somebody draws."""
+        with self._changed:
+            if turn == self._turn == heard.turn and heard.seconds is not None:
+                self._position = max(heard.seconds * fps, self._position)
+                self._drop_passed(math.floor(self._position))
 
     def end(self, turn: int, frames: int) -> None:
         """The turn has ``frames`` frames and no more."""

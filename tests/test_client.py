@@ -147,6 +147,17 @@ def test_a_full_queue_holds_the_answer_back_but_loses_nothing():
     assert drawn == list(range(12))
 
 
+def test_an_answer_that_nobody_draws_is_spoken_to_its_end():
+    """As where the window hangs: a full queue may hold up the answer, but not for good."""
+
+    def respond(message):
+        return _answer(message.turn, 3.0) if isinstance(message, m.UserText) else ()
+
+    _, (trace,), _ = asyncio.run(asyncio.wait_for(_talk(respond, [Question("Full?")], FrameQueue(30)), 20))
+    assert trace.heard_seconds == pytest.approx(3.0, abs=0.05)
+    assert (trace.frames_generated, trace.frames_rendered, trace.underruns) == (90, 0, 0)
+
+
 def test_what_belongs_to_an_older_turn_is_dropped():
     def respond(message):
         yield m.ReplyText(message.turn - 1, "old", 0)

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from demo.clock import PlaybackTime
 from demo.frame_queue import FrameCounts, FrameQueue
 
 FPS = 30.0
@@ -50,6 +51,20 @@ def test_a_late_frame_is_dropped_and_counted():
     assert not queue.put(1, 3, frame(3))
     assert queue.put(1, 5, frame(5))
     assert queue.counts().late == 1
+
+
+def test_where_nobody_draws_the_sound_makes_room():
+    queue = FrameQueue(4)
+    queue.begin(1)
+    for index in range(4):
+        queue.put(1, index, frame(index))
+    for heard in (PlaybackTime(1, None), PlaybackTime(2, 1.0), PlaybackTime(1, 0.5 / FPS)):
+        queue.pass_over(1, heard, FPS)
+        assert queue.full(), "not yet heard, or not this turn"
+    queue.pass_over(1, PlaybackTime(1, 2.5 / FPS), FPS)
+    queue.wait_for_room(0)
+    assert queue.waiting() == 2 and queue.put(1, 4, frame(4))
+    np.testing.assert_allclose(queue.at(1, 2.5 / FPS, FPS), 2.5)
 
 
 def test_time_never_runs_backwards():
