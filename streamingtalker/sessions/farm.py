@@ -99,10 +99,10 @@ class FrameFarm:
 
     def close(self) -> None:
         """End every stream and the threads."""
-        for session in list(self._sessions):
-            self.leave(session)
         with self._changed:
-            self._open = False
+            self._open = False  # first, so that no stream begins that nobody would compute
+            for session in list(self._sessions):
+                self.leave(session)
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
