@@ -197,7 +197,7 @@ class AffineSampler(Sampler):
             self.register_buffer(name, value.detach().to(reference), persistent=False)
 
     def forward(self, noise: Tensor, conditions: Tensor, weights: Tensor) -> Tensor:
-        """As the loop."""
+        """See the interface."""
         guide = mix(conditions @ cast(Tensor, self.condition), weights) @ cast(Tensor, self.mixed)
         return noise @ cast(Tensor, self.noise) + guide + cast(Tensor, self.offset)
 

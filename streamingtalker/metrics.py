@@ -27,7 +27,7 @@ def lip_vertex_error(predicted: np.ndarray, true: np.ndarray, lips: np.ndarray) 
 
 def lip_distance_mm(predicted: np.ndarray, true: np.ndarray, lips: np.ndarray) -> float:
     """Per frame the largest distance over the lip vertices, mean over frames, in mm of vertices in metres: LVE
-    without the square.
+    without the square. predicted, true [T, V, 3]; lips [L] vertex indices.
     """
     return float(1000 * np.sqrt(_lip_squares(predicted, true, lips)).max(1).mean())
 
@@ -50,7 +50,7 @@ def mouth_open_differences(predicted: np.ndarray, true: np.ndarray, lip_pairs: n
 
 
 def mouth_open_difference(predicted: np.ndarray, true: np.ndarray, lip_pairs: np.ndarray) -> float:
-    """MOD: mean over frames and pairs of the absolute difference of openings, in m."""
+    """MOD: mean over frames and pairs of the absolute difference of openings, in m. Absolute vertices [T, V, 3]."""
     return float(mouth_open_differences(predicted, true, lip_pairs).mean())
 
 

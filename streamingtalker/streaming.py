@@ -63,7 +63,7 @@ class SlidingBuffer:
         self.start += drop
 
     def take(self, start: int, end: int) -> np.ndarray:
-        """Positions ``start`` … ``end``, zeros where they are negative."""
+        """Positions from ``start`` to before ``end``, [end − start, ...]; zeros where they are negative."""
         assert end <= self.end and (start >= self.start or self.start == 0), "position no longer or not yet held"
         missing = min(max(-start, 0), end - start)
         held = self.items[max(start, 0) - self.start : max(end, 0) - self.start]

@@ -34,7 +34,7 @@ class TalkerState:
     sampler: Sampler
 
     def reset(self, still: Tensor, seed: int) -> None:
-        """As before the first frame."""
+        """As before the first frame, whose past is the latent ``still`` [H·C]."""
         self.predictor.reset()
         self.decoder.reset()
         self.latent = still[None]

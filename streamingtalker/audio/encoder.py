@@ -44,11 +44,11 @@ class SpeechFeatures:
         self._total: int | None = None  # columns in all, known at the end
 
     def feed(self, pcm: np.ndarray) -> np.ndarray:
-        """Take float32 [n], give the columns that are complete."""
+        """Take float32 [n], give the columns [3·k, bands + classes] that are complete."""
         return self.give(self.recognised(self.hear(pcm)))
 
     def finish(self) -> np.ndarray:
-        """Give the rest; in all 3·(frames + lookahead) columns."""
+        """Give the rest [3·k, bands + classes]; in all 3·(frames + lookahead) columns."""
         return self.give(self.recognised(self.hear_rest()))
 
     def hear(self, pcm: np.ndarray) -> list[np.ndarray]:
@@ -71,7 +71,9 @@ class SpeechFeatures:
         return self._posteriors.recognised(windows)
 
     def give(self, scores: list[np.ndarray]) -> np.ndarray:
-        """The second half of both: the recogniser's scores of these windows → the columns that are complete."""
+        """The second half of both: the recogniser's scores of these windows, [≥ n // 320, classes] each → the columns
+        [3·k, bands + classes] that are complete.
+        """
         self._phones.append(self._posteriors.give(scores))
         first = self._given
         limit = self._columns.end if self._total is None else min(self._total, self._columns.end)

@@ -217,7 +217,7 @@ class SlidingWindow:
 
 
 class _Level:
-    """Mean and variance of all that was heard."""
+    """Mean and variance of all that was heard, float32 [n] at a time."""
 
     def __init__(self) -> None:
         self.heard = 0

@@ -13,7 +13,10 @@ class AudioEncoder(nn.Module, ABC):
 
     @abstractmethod
     def features(self, pcm: np.ndarray) -> np.ndarray:
-        """What ``forward`` takes for a whole clip, without a batch dimension. Holds no weights: can be kept on disk."""
+        """float32 [n] → what ``forward`` takes for a whole clip, without a batch dimension: [columns, …] or the sound.
+
+        No weights have a part in it, so it can be kept on disk.
+        """
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:

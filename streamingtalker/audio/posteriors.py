@@ -72,7 +72,7 @@ class PosteriorStream:
         return self.give(self.recognised(self.hear(pcm)))
 
     def finish(self) -> np.ndarray:
-        """Give the frames of the sound that is left, with what context there is."""
+        """Give the frames [k, classes] of the sound that is left, with what context there is."""
         return self.give(self.recognised(self.hear_rest()))
 
     def recognised(self, windows: list[np.ndarray]) -> list[np.ndarray]:

@@ -16,11 +16,11 @@ class Resampler:
         self.reset()
 
     def feed(self, pcm: np.ndarray) -> np.ndarray:
-        """Take float32 [n] at ``from_rate``, give what is ready at ``to_rate``."""
+        """Take float32 [n] at ``from_rate``, give what is ready at ``to_rate``, float32 [m]."""
         return self._convert(pcm, last=False)
 
     def finish(self) -> np.ndarray:
-        """Give the rest. Only ``reset`` may follow."""
+        """Give the rest, float32 [m]. Only ``reset`` may follow."""
         return self._convert(np.zeros(0, np.float32), last=True)
 
     def reset(self) -> None:

@@ -72,8 +72,8 @@ def triangulated(quads: np.ndarray) -> np.ndarray:
 
 
 def grid_triangles(rows: int, columns: int, closed: bool = False) -> np.ndarray:
-    """Triangles of a grid of ``rows`` by ``columns`` vertices in row-major order; ``closed`` joins the last column to
-    the first. Outside is where columns run counter-clockwise and rows run down."""
+    """Triangles int32 [n, 3] of a grid of ``rows`` by ``columns`` vertices in row-major order; ``closed`` joins the last
+    column to the first. Outside is where columns run counter-clockwise and rows run down."""
     across = np.arange(columns if closed else columns - 1)
     corner = (np.arange(rows - 1)[:, None] * columns + across[None]).ravel()
     beside = (np.arange(rows - 1)[:, None] * columns + (across[None] + 1) % columns).ravel()
@@ -82,7 +82,7 @@ def grid_triangles(rows: int, columns: int, closed: bool = False) -> np.ndarray:
 
 
 def with_area(positions: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """The triangles that are no mere lines or points, as they are at the poles of a grid."""
+    """Those triangles [n, 3] of vertices [V, 3] that have an area, which they have not at the poles of a grid."""
     a, b, c = (positions[triangles[:, corner]] for corner in range(3))
     return triangles[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12]
 
@@ -121,7 +121,7 @@ def clip(matrix: sparse.csr_matrix, triangles: np.ndarray, field: np.ndarray) ->
 
 
 def compact(matrix: sparse.csr_matrix, triangles: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """Without the rows that no triangle uses."""
+    """Rows [n, V] and triangles int32 [m, 3] of a surface, without the rows that no triangle uses."""
     used, renumbered = np.unique(triangles, return_inverse=True)
     return matrix[used], renumbered.reshape(-1, 3).astype(np.int32)
 

@@ -34,7 +34,7 @@ class BaseMesh:
     groups: dict[str, np.ndarray]  # group name -> int32 [Q, 4]
 
     def vertex_ids(self, group: str) -> np.ndarray:
-        """Ascending indices of the vertices that ``group`` uses."""
+        """Ascending indices [n] of the vertices that ``group`` uses."""
         return np.unique(self.groups[group])
 
 

@@ -82,7 +82,7 @@ def lip_pairs(template: np.ndarray, seal: LipLoop) -> np.ndarray:
 
 
 def lips(base: BaseMesh, mesh: TalkingMesh) -> np.ndarray:
-    """Ascending indices of the red of the lips and of their inner edge."""
+    """Ascending indices [L] of the red of the lips and of their inner edge."""
     loops = [edge_loop(base.groups["body"], *start) for start in LIP_LOOPS]
     return np.unique(mesh.locate(np.concatenate(loops)))
 

@@ -57,7 +57,7 @@ def cut(surface: Surface, plan: Surface, inside: np.ndarray) -> Scalp:
 
 
 def height(inside: np.ndarray, look: Hair) -> np.ndarray:
-    """Metres by which the layer next to the skin stands off it, ``inside`` the hairline by so many metres."""
+    """Metres [n] by which the layer next to the skin stands off it, ``inside`` [n] the hairline by so many metres."""
     return look.thickness * smoothstep(-0.002, EDGE, inside) + 0.0003
 
 

@@ -63,7 +63,9 @@ def _draw_band(rng: np.random.Generator) -> tuple[float, float]:
 
 
 def record(pcm: np.ndarray, rate: int, recording: Recording, rng: np.random.Generator) -> np.ndarray:
-    """``pcm`` at ``rate`` as recorded at 16 kHz. Its length is divided by ``recording.resampling``."""
+    """``pcm`` float32 [n] at ``rate`` Hz as recorded, float32 [m] at 16 kHz. Its length in seconds is divided by
+    ``recording.resampling``.
+    """
     sound = soxr.resample(pcm, rate * recording.resampling, RATE).astype(np.float32)
     if recording.tract != 1.0 or recording.equalizer:
         sound = _shape_spectrum(sound, recording.tract, recording.equalizer)
@@ -82,7 +84,9 @@ def record(pcm: np.ndarray, rate: int, recording: Recording, rng: np.random.Gene
 
 
 def play_faster(pcm: np.ndarray, rate: int, factor: float) -> np.ndarray:
-    """``pcm`` at ``rate`` played ``factor`` times as fast, at 16 kHz: its pitch rises, its formants stay."""
+    """``pcm`` float32 [n] at ``rate`` Hz played ``factor`` times as fast, float32 [m] at 16 kHz: its pitch rises, its
+    formants stay.
+    """
     return _shape_spectrum(soxr.resample(pcm, rate * factor, RATE).astype(np.float32), 1 / factor, ())
 
 
@@ -141,7 +145,7 @@ def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> np.n
 
 
 def speechless(kind: str, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """A sound to which the mouth stays shut: "silence", "noise", "clicks", "hum" or "music"."""
+    """A sound, float32 [16000 · seconds], to which the mouth stays shut; its kind is one of ``SPEECHLESS``."""
     samples = int(seconds * RATE)
     peak = 10 ** (-rng.uniform(3, 40) / 20)
     sound = {"silence": _nothing, "noise": _gusts, "clicks": _clicks, "hum": _hum, "music": _music}[kind](samples, rng)

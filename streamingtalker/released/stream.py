@@ -143,7 +143,7 @@ class ReleasedState:
     position: int = 0  # tokens so far
 
     def reset(self, still: Tensor, seed: int) -> None:
-        """As before the first frame."""
+        """As before the first frame, whose past is the latent ``still`` [H·C]."""
         self.predictor.reset()
         self.blocks.reset(still)
         self.noise.reset(seed)

@@ -51,7 +51,7 @@ class RingRows:
         self._tokens[row] = 0
 
     def batch(self, rows: np.ndarray, tokens: int) -> PredictorState:
-        """The rings of these rows, which take so many tokens now.
+        """The rings of these rows, int64 [n] ascending, which take so many tokens now.
 
         A stream alone, and streams in step that lie side by side, are a batch like any other: nothing is copied.
         """
@@ -82,11 +82,11 @@ class StackRows:
     stack: StackState
 
     def take(self, rows: Tensor) -> StackState:
-        """The states of some rows, as a batch of its own."""
+        """The states of some rows, int64 [n], as a batch of its own."""
         return StackState([ConvState(conv.tail.index_select(0, rows)) for conv in self.stack.convs])
 
     def put(self, rows: Tensor, batch: StackState) -> None:
-        """Keep what the batch has become."""
+        """Keep what the batch of these rows, int64 [n], has become."""
         for conv, changed in zip(self.stack.convs, batch.convs, strict=True):
             conv.tail.index_copy_(0, rows, changed.tail)
 

@@ -46,7 +46,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_mask(path: Path, *regions: str) -> np.ndarray:
-    """Vertex indices int32 of the union of ``regions`` of ``FLAME_masks.pkl``."""
+    """Vertex indices int32 [n] of the union of ``regions`` of ``FLAME_masks.pkl``."""
     masks = read_pickle(path)
     if not isinstance(masks, dict) or not set(regions) <= set(masks):
         raise MeshError(f"{path} does not name the regions {', '.join(regions)}; get it again.")
@@ -56,7 +56,7 @@ def read_mask(path: Path, *regions: str) -> np.ndarray:
 
 
 def read_indices(path: Path) -> np.ndarray:
-    """Vertex indices int32 of a text file of numbers."""
+    """Vertex indices int32 [n] of a text file of numbers."""
     _present(path)
     text = path.read_text("latin1")
     if re.search(r"[^\d\s,\[\]]|\d{10}", text) or not re.search(r"\d", text):
@@ -65,7 +65,7 @@ def read_indices(path: Path) -> np.ndarray:
 
 
 def surface(vertices: np.ndarray, faces: np.ndarray) -> float:
-    """Area of all triangles, in the square of the vertices' unit."""
+    """Area of all triangles [F, 3] of vertices [V, 3], in the square of the vertices' unit."""
     a, b, c = vertices[faces.T]
     return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
 
