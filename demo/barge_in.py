@@ -35,6 +35,10 @@ _BIAS = -16.1
 _COMMANDS = frozenset(
     {"stop", "wait", "quiet", "enough", "halt", "pause", "silence", "stopp", "warte", "arrête", "para"}
 )
+# What comes with it where somebody wants nothing but silence.
+_POLITE = frozenset(
+    {"please", "now", "okay", "ok", "it", "that", "thats", "is", "its", "be", "talking", "speaking", "thanks", "maya"}
+)
 # Words with which one listens, and what recognisers make of laughs and hums.
 _BACK_CHANNEL = frozenset(
     """
@@ -99,6 +103,12 @@ class SpeechJudge:
         self._levels.append(float(10 * np.log10(power.sum() / _WINDOW + 1e-12)))
         self._bands.append(_mel_bands() @ power)
         self._voicing.append(_voicing(pcm - pcm.mean()))
+
+
+def is_command(text: str) -> bool:
+    """Whether the words want silence and nothing else: "Stop!", "okay, that is enough", "please be quiet"."""
+    words = _words(text)
+    return not _COMMANDS.isdisjoint(words) and _COMMANDS.union(_POLITE).issuperset(words)
 
 
 def is_back_channel(text: str) -> bool:

@@ -14,6 +14,7 @@ Turns are only counted up. Whatever belongs to another turn than the newest is d
 import re
 from dataclasses import dataclass
 
+from demo.barge_in import is_command
 from demo.hearing import (
     Draft,
     DraftWithdrawn,
@@ -165,6 +166,7 @@ class TurnTaking:
         self.pushed = False  # until what was said meanwhile is understood
         self._released = False  # the key is up again
         self._speaking = False  # somebody, who has not been understood yet
+        self._stopped_by = 0  # the utterance that interrupted the avatar last
         self._turns = 0
         self._away = False  # the server
         self._opening: Opening | None = None  # of the newest turn
@@ -214,7 +216,10 @@ class TurnTaking:
         match event:
             case UserSpeaking():
                 self._speaking = True
-                return self._stop(event.time) if event.interrupts and isinstance(self.state, Answering) else []
+                if not event.interrupts or not isinstance(self.state, Answering):
+                    return []
+                self._stopped_by = event.utterance
+                return self._stop(event.time)
             case Draft():
                 return self._draft(event)
             case DraftWithdrawn(utterance):
@@ -229,6 +234,8 @@ class TurnTaking:
         if isinstance(self.state, Secret) and _same(self.state, draft.utterance, draft.text):
             return []
         actions = self._stop()
+        if self._is_obeyed(draft.utterance, draft.text):
+            return actions
         begin = self._begin(Question(draft.text), secretly=True)
         self.state = Secret(self._turns, draft.utterance, draft.text)
         return [*actions, *begin]
@@ -244,9 +251,15 @@ class TurnTaking:
                 return [Reveal(turn, opening)]
         if isinstance(event, NotUnderstood) and isinstance(self.state, Answering):
             return []
+        if isinstance(event, FinalText) and self._is_obeyed(event.utterance.number, event.text):
+            return self._stop()
         if isinstance(event, NotUnderstood) and not self.asks_again:
             return self._stop()
         return [*self._stop(), *self._begin(opening)]
+
+    def _is_obeyed(self, utterance: int, text: str) -> bool:
+        """Whether silence was all that was asked for, and there it is."""
+        return utterance == self._stopped_by and is_command(text)
 
     def _lose(self, lost: Lost) -> list[Action]:
         self._away = True

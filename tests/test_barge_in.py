@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from demo.acoustics import clap, cough, hum, laugh
-from demo.barge_in import SpeechJudge, is_back_channel
+from demo.barge_in import SpeechJudge, is_back_channel, is_command
 from demo.microphone import RATE
 from streamingtalker.audio import load_audio
 from tests.test_voice_activity import QUESTIONS
@@ -60,3 +60,13 @@ def test_words_with_which_one_listens(text):
 @pytest.mark.parametrize("text", ["Stop!", "no", "Okay, stop.", "What?", "yes but", "你好"])
 def test_words_with_which_one_interrupts(text):
     assert not is_back_channel(text)
+
+
+@pytest.mark.parametrize("text", ["Stop!", "Wait.", "Okay, that is enough.", "please be quiet", "stop talking, Maya"])
+def test_silence_alone_is_asked_for(text):
+    assert is_command(text)
+
+
+@pytest.mark.parametrize("text", ["", "Please.", "Wait, what is that?", "Where does the bus stop?", "Okay."])
+def test_more_than_silence_is_asked_for(text):
+    assert not is_command(text)

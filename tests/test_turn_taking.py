@@ -108,8 +108,22 @@ def test_an_interruption_stops_the_avatar_and_its_words_are_the_next_question():
     assert taking.step(UserSpeaking(4, 6.0, interrupts=True)) == [Stop(1, 6.0)]
     assert taking.hearing is Hearing.OPEN
     assert taking.step(Spoken(1)) == [], "too late"
-    assert taking.step(Draft(4, "Stop"))[0].turn == 2
-    assert isinstance(taking.step(final(4, "Stop"))[0], Reveal)
+    assert taking.step(Draft(4, "Why?"))[0].turn == 2
+    assert isinstance(taking.step(final(4, "Why?"))[0], Reveal)
+
+
+def test_who_says_stop_is_obeyed_and_not_answered():
+    taking = after(Asked(LINE))
+    assert taking.step(UserSpeaking(1, 9.0, interrupts=True)) == [Stop(1, 9.0)]
+    assert taking.step(Draft(1, "Stop.")) == []
+    assert taking.step(final(1, "Stop, please!")) == []
+    assert taking.state == Quiet() and taking.hearing is Hearing.OPEN
+
+
+def test_a_stop_that_interrupts_nobody_is_words_like_others():
+    taking = after(Draft(1, "Stop."))
+    assert taking.state == Secret(1, 1, "Stop.")
+    assert isinstance(taking.step(final(1, "Stop."))[0], Reveal)
 
 
 def test_who_began_to_speak_before_the_avatar_is_answered_too():
