@@ -82,7 +82,7 @@ def grid_triangles(rows: int, columns: int, closed: bool = False) -> np.ndarray:
 
 
 def with_area(positions: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Those triangles [n, 3] of vertices [V, 3] that have an area, which they have not at the poles of a grid."""
+    """Those triangles [n, 3] of vertices [V, 3] that have an area; at the poles of a grid they have none."""
     a, b, c = (positions[triangles[:, corner]] for corner in range(3))
     return triangles[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12]
 
