@@ -11,6 +11,7 @@ import torch
 from streamingtalker import evaluate
 from streamingtalker.checkpoint import save_talker
 from streamingtalker.evaluation import recording, report, testset
+from streamingtalker.evaluation.articulation import KEPT, write_tables
 from streamingtalker.evaluation.freerun import Rollout, free_run
 from streamingtalker.evaluation.measures import KEYS, MEASURES, SEEN, UNSEEN
 from streamingtalker.evaluation.mouth import Mouth
@@ -111,6 +112,16 @@ def test_the_command_measures_all_contenders_and_writes_its_report(tiny_world, c
     written = (tiny_world / "out" / "a.md").read_text("utf-8")
     assert written.strip() in printed and written.strip() == report.markdown(document)
     assert all(measure.title in written for measure in MEASURES) and "NaN" not in written and "nan" not in written
+
+
+def test_what_people_wrote_below_the_tables_stays(tmp_path):
+    path = tmp_path / "results.md"
+    write_tables(path, "old tables")
+    assert path.read_text() == "old tables\n"
+    path.write_text(f"old tables\n\n{KEPT}\n\n## By hand\n")
+    write_tables(path, "new tables")
+    write_tables(path, "newer tables")
+    assert path.read_text() == f"newer tables\n\n{KEPT}\n\n## By hand\n"
 
 
 @pytest.mark.parametrize("kind", ["mlp", "linear"])

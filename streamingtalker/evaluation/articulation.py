@@ -44,6 +44,7 @@ from streamingtalker.training.loop import progress_bar
 STILL, SHUFFLED, TARGET, REGRESSION, NO_RECOGNISER = (
     "still face", "shuffled audio", "target", "regression", "no recogniser",
 )  # fmt: skip
+KEPT = "<!-- by hand: kept when the tables above are made anew -->"
 HEADS = {"mlp": "MLP head", "linear": "linear head"}
 
 Done = Callable[[int], None]
@@ -248,7 +249,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--threads", type=int, default=1, help="of the network (default: 1)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures there")
-    parser.add_argument("--markdown", type=Path, metavar="OUT", help="write the tables there")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="OUT", help="write the tables there; what people wrote below them is kept"
+    )
     parser.add_argument("--recording", type=Path, metavar="X.wav", help="judge a recording without labels instead")
     parser.add_argument("--text", help="what is said in the recording; printed beside what was heard")
     parser.add_argument("--identity", type=int, default=0, help="speaking style for the recording, counted from 0")
@@ -271,8 +274,15 @@ def main(argv: list[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     if options.markdown:
-        options.markdown.write_text(text + "\n", "utf-8")
+        write_tables(options.markdown, text)
     return 0
+
+
+def write_tables(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``; what people wrote there below the line KEPT stays."""
+    before = path.read_text("utf-8") if path.is_file() else ""
+    kept = before[before.index(KEPT) :] if KEPT in before else ""
+    path.write_text(f"{text}\n\n{kept}" if kept else f"{text}\n", "utf-8")
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
