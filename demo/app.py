@@ -1,6 +1,7 @@
 """Puts the parts together: the server's process, the client thread, and the render loop in the main thread."""
 
 import contextlib
+import functools
 import logging
 import math
 import sys
@@ -39,6 +40,7 @@ from streamingtalker.topology import DEFAULT_AVATAR
 
 log = logging.getLogger(__name__)
 
+_HANGING = "the conversation goes on, and if the picture does not come back Ctrl-C ends the demo"
 _QUEUED_SECONDS = 4.0  # of face waiting until it is due; beyond that the server waits
 
 
@@ -82,8 +84,9 @@ def run(settings: Settings, started: float, stacks: IO[str] = sys.stderr) -> Non
     check(settings)
     limit_blas()
     trace = SessionTrace()
-    with interruptible() as interruption, contextlib.ExitStack() as stack:
-        stack.callback(_leave_trace, trace, settings)  # after the server's end: its memory counts, too
+    leave_trace = functools.partial(_leave_trace, trace, settings)
+    with interruptible(leave_trace) as interruption, contextlib.ExitStack() as stack:
+        stack.callback(leave_trace)  # after the server's end: its memory counts, too
         try:
             client = _hold(settings, stack, trace, started, interruption, stacks)
         finally:
@@ -142,7 +145,10 @@ def _hold(
 
 
 def _watchdog(settings: Settings, stage: Stage, playback: Playback, stacks: IO[str]) -> Watchdog:
-    """Sees that pictures and sound go on. A window may be held by whoever moves it, at a stand there is nobody."""
+    """Sees that pictures and sound go on, whether a loudspeaker is there or another stands in for it.
+
+    A window may be held by whoever moves it, and who sits before it may end it; at a stand there is nobody.
+    """
     blocks: deque[float] = deque([0.0], maxlen=1)  # when the newest one is heard
     playback.taps.append(lambda pcm, at: blocks.append(at))
 
@@ -150,7 +156,11 @@ def _watchdog(settings: Settings, stage: Stage, playback: Playback, stacks: IO[s
         if settings.kiosk and name == "renderer":  # the loudspeaker is opened anew by its own rules
             begin_anew()
 
-    parts = [Part("renderer", lambda: stage.pictures + stage.dropped), Part("loudspeaker", lambda: blocks[0])]
+    what_then = "the program begins anew" if settings.kiosk else _HANGING
+    parts = [
+        Part("renderer", lambda: stage.pictures + stage.dropped, what_then=what_then),
+        Part("sound", lambda: blocks[0]),
+    ]
     return Watchdog(parts, hangs, stacks)
 
 

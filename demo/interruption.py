@@ -2,12 +2,17 @@
 
 import contextlib
 import logging
+import os
 import signal
-from collections.abc import Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from types import FrameType
 
 log = logging.getLogger(__name__)
+
+_HANGING_SECONDS = 3.0  # that the main thread may take to hear a signal
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -24,6 +29,7 @@ class Interruption:
     """What has come so far."""
 
     def __init__(self) -> None:
+        self.heard = threading.Event()  # the main thread has got one
         self._came: Interrupted | None = None
         self._closing = False
 
@@ -41,6 +47,7 @@ class Interruption:
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """The signal handler."""
+        self.heard.set()
         if not self._closing:
             self._came = Interrupted(number)
             raise self._came
@@ -49,18 +56,56 @@ class Interruption:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Interruption]:
-    """Inside, Ctrl-C, SIGTERM and a terminal that closes raise Interrupted. For the main thread."""
+def interruptible(last_words: Callable[[], None] = lambda: None) -> Iterator[Interruption]:
+    """Inside, Ctrl-C, SIGTERM and a terminal that closes raise Interrupted. For the main thread.
+
+    Where that hangs within a library, which no exception ends, the process ends at once, after ``last_words``.
+    """
     interruption = Interruption()
+    with _heard_without_main_thread(interruption, last_words), _handled(interruption):
+        yield interruption
+
+
+@contextlib.contextmanager
+def _handled(interruption: Interruption) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}  # as under nohup
     for number in before:
         signal.signal(number, interruption.handle)
     try:
-        yield interruption
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _heard_without_main_thread(interruption: Interruption, last_words: Callable[[], None]) -> Iterator[None]:
+    """Have another thread see to it that the main thread hears the first signal."""
+
+    def listen() -> None:
+        number = 0
+        while number not in _SIGNALS:
+            if not (told := reading.recv(1)):
+                return  # nobody has interrupted
+            number = told[0]
+        if not interruption.heard.wait(_HANGING_SECONDS):
+            log.critical("The main thread hangs and hears nothing; the program ends at once.")
+            last_words()
+            os._exit(128 + number)
+
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
+    before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    listener = threading.Thread(target=listen, name="signals", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        writing.close()
+        listener.join()
+        reading.close()
 
 
 @contextlib.contextmanager

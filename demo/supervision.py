@@ -33,6 +33,7 @@ class Part:
     name: str
     progress: Callable[[], float]  # how much it has done so far
     busy: Callable[[], bool] = lambda: True
+    what_then: str = "where all threads are is beside the log"  # completes the sentence that says that it hangs
     _seen: float = -1.0
     _still: int = 0  # looks since it advanced last
 
@@ -162,7 +163,7 @@ class Watchdog:
             self._tell("WATCHDOG=1")
         for part in self._parts:
             if part.hangs and part.name not in self._hanging:
-                log.critical("The %s hangs; where all threads are is beside the log.", part.name)
+                log.critical("The %s hangs; %s.", part.name, part.what_then)
                 self._tell(f"STATUS=The {part.name} hangs.")
                 faulthandler.dump_traceback(self._stacks)
                 self._on_hanging(part.name)

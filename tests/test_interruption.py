@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+import demo.interruption as interruption_module
 from demo.interruption import Interrupted, interruptible
 
 
@@ -46,6 +48,38 @@ def test_a_third_signal_ends_a_closing_that_hangs():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGTERM and "still here" not in done.stdout
+
+
+HANGS = """
+import ctypes, os, signal, threading
+from demo.interruption import interruptible
+with interruptible(lambda: print("last words", flush=True)):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    lock = ctypes.create_string_buffer(64)
+    libc = ctypes.CDLL(None)
+    libc.pthread_mutex_lock(lock)
+    libc.pthread_mutex_lock(lock)  # for ever, whatever comes
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="that mutex is Linux's")
+def test_a_main_thread_that_hangs_within_a_library_is_ended_by_the_first_signal():
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 128 + signal.SIGTERM and done.stdout == "last words\n"
+    assert "hears nothing" in done.stderr
+    assert time.monotonic() - began < 3.2 + 5  # of which the start of the process is some
+
+
+def test_a_main_thread_that_hears_is_not_ended(monkeypatch):
+    monkeypatch.setattr(interruption_module, "_HANGING_SECONDS", 0.1)
+    with pytest.raises(Interrupted), interruptible(lambda: pytest.fail("ended")) as interruption:
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        interruption.closing()
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        interruption.check()
 
 
 def test_nohup_is_respected():

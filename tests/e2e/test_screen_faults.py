@@ -1,7 +1,10 @@
 """Displays and windows that are really taken away from the running program."""
 
+import json
 import os
+import signal
 import subprocess
+import time
 
 import av
 import pytest
@@ -32,6 +35,32 @@ def kill_window(screen):
         search, env=os.environ | screen.env, capture_output=True, text=True, timeout=20
     ).stdout.split()
     subprocess.run(["xdotool", "windowkill", found[0]], env=os.environ | screen.env, check=True, timeout=20)
+
+
+def freeze_display(screen):
+    screen.process.send_signal(signal.SIGSTOP)
+
+
+@pytest.fixture
+def thawed(own_screen):
+    yield
+    own_screen.process.send_signal(signal.SIGCONT)
+
+
+def test_while_the_display_is_frozen_the_answer_goes_on_and_ctrl_c_ends_it(own_screen, thawed, sound, tmp_path):
+    """The main thread hangs within Xlib, and would hear no signal."""
+    trace = tmp_path / "trace.json"
+    demo = Demo("--say", LONG, "--trace", str(trace), env=own_screen.env | sound.env)
+    demo.wait_for("Turn 1")
+    freeze_display(own_screen)
+    frozen = time.monotonic()
+    demo.wait_for("The renderer hangs; the conversation goes on, and if the picture does not come back", 20)
+    assert time.monotonic() - frozen < 3
+    demo.wait_for("Answer 1", 60)
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(20) == 130
+    (turn, *_) = json.loads(trace.read_text())["turns"]
+    assert turn["heard_seconds"] == pytest.approx(turn["audio_seconds"], abs=0.05) and turn["underruns"] == 0
 
 
 @pytest.mark.parametrize("fault", [unplug_display, kill_window])
