@@ -55,9 +55,9 @@ class PosteriorStream:
     the recogniser elsewhere calls these two.
     """
 
-    def __init__(self, recogniser: Recogniser | None, classes: int, grid: WindowGrid = DEFAULT_GRID) -> None:
+    def __init__(self, recogniser: Recogniser | None, classes: int) -> None:
         self.classes = classes
-        self.grid = grid if recogniser else _DEAF_GRID
+        self.grid = DEFAULT_GRID if recogniser else _DEAF_GRID
         self._recognise = recogniser or (lambda pcm: np.full((len(pcm) // HOP, classes), -np.inf, np.float32))
         self.reset()
 

@@ -72,8 +72,10 @@ def triangulated(quads: np.ndarray) -> np.ndarray:
 
 
 def grid_triangles(rows: int, columns: int, closed: bool = False) -> np.ndarray:
-    """Triangles int32 [n, 3] of a grid of ``rows`` by ``columns`` vertices in row-major order; ``closed`` joins the last
-    column to the first. Outside is where columns run counter-clockwise and rows run down."""
+    """Triangles int32 [n, 3] of a grid of ``rows`` by ``columns`` vertices in row-major order.
+
+    ``closed`` joins the last column to the first. Outside is where columns run counter-clockwise and rows run down.
+    """
     across = np.arange(columns if closed else columns - 1)
     corner = (np.arange(rows - 1)[:, None] * columns + across[None]).ravel()
     beside = (np.arange(rows - 1)[:, None] * columns + (across[None] + 1) % columns).ravel()

@@ -55,24 +55,24 @@ class Summary:
         return cls(seconds, len(timings), *(1000 * float(figure) for figure in figures))
 
 
-def streaming(model: FaceModel, name: str = "ours, streaming") -> Contender:
+def streaming(model: FaceModel) -> Contender:
     """The model as the demo runs it, fed with pieces of 0.1 s."""
 
     def run(pcm: np.ndarray) -> Iterator[int]:
         for frames in FaceStreamer(model).stream([pcm]):
             yield len(frames)
 
-    return Contender(name, run, causal=True)
+    return Contender("ours, streaming", run, causal=True)
 
 
-def whole_clip(model: FaceModel, name: str = "the same network, the clip as a whole") -> Contender:
+def whole_clip(model: FaceModel) -> Contender:
     """The model used as full-sequence methods are: all the sound in, then all frames out."""
 
     def run(pcm: np.ndarray) -> Iterator[int]:
         streamer = FaceStreamer(model)
         yield len(streamer.feed(pcm)) + len(streamer.finish())
 
-    return Contender(name, run, causal=False)
+    return Contender("the same network, the clip as a whole", run, causal=False)
 
 
 def measure(contender: Contender, pcm: np.ndarray) -> Timing:

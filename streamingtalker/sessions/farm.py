@@ -39,11 +39,10 @@ class FrameFarm:
     done by the thread that calls it. A stream has at most one call under way, so no queue can grow.
     """
 
-    def __init__(self, rows: Rows, recognisers: list[Recogniser], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rows: Rows, recognisers: list[Recogniser]) -> None:
         """``recognisers``: none, or as many alike as shall hear at the same time."""
         self.rows = rows
         self.recognises = bool(recognisers)
-        self._clock = clock
         self._scheduler = Scheduler(rows)
         self._windows = WindowQueue()
         self._answers: dict[Session, Future[list[np.ndarray]]] = {}  # of the streams that wait
@@ -74,7 +73,7 @@ class FrameFarm:
         if not windows:
             return []
         with self._changed:
-            self._windows.add(RecognitionRequest(session, windows, self._scheduler.due(session, self._clock())))
+            self._windows.add(RecognitionRequest(session, windows, self._scheduler.due(session, time.monotonic())))
             answer = self._ask(session)
         return answer.result()
 
@@ -84,7 +83,7 @@ class FrameFarm:
         Blocks. Raises LeftError.
         """
         with self._changed:
-            self._scheduler.bring(session, inputs, self._clock(), last)
+            self._scheduler.bring(session, inputs, time.monotonic(), last)
             answer = self._ask(session) if self._scheduler.waits(session) else None
         return answer.result() if answer else []
 
@@ -137,7 +136,7 @@ class FrameFarm:
                         self._answer(session, error)
                 continue
             with self._changed:
-                self._scheduler.deliver(round, made, self._clock())
+                self._scheduler.deliver(round, made, time.monotonic())
                 for session in round.sessions:
                     if not self._scheduler.waits(session):
                         self._answer(session, session.taken())

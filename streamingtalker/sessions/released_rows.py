@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from streamingtalker.audio.posteriors import Recogniser
-from streamingtalker.config import Sampling
 from streamingtalker.released import ReleasedTalker
 from streamingtalker.released.stream import LatentBlock, LatentBlocks
 from streamingtalker.sessions.ears import StreamEar
@@ -23,9 +22,9 @@ class ReleasedRows:
     together. HuBERT hears each stream alone.
     """
 
-    def __init__(self, talker: ReleasedTalker, count: int, sampling: Sampling | None = None) -> None:
+    def __init__(self, talker: ReleasedTalker, count: int) -> None:
         """Raises SamplingError."""
-        begun = talker.state(sampling=sampling)
+        begun = talker.state()
         self.talker = talker
         self.count = count
         self.fps = talker.dims.fps
@@ -33,7 +32,7 @@ class ReleasedRows:
         self.vertices = talker.dims.motion.vertices
         self.warm_up = 0
         self._network = begun.network
-        self._noise = talker.noise(sampling or talker.dims.sampling, count)
+        self._noise = talker.noise(talker.dims.sampling, count)
         self._rings = RingRows(talker.predictor.state(count).caches, kinds=1)
         self._styles = begun.style.detach().repeat(count, 1, 1)
         self._latents = talker.start.expand(count, 1, -1).clone()

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from streamingtalker.audio.encoder import SpeechEncoder
 from streamingtalker.audio.posteriors import Recogniser
-from streamingtalker.config import Sampling
 from streamingtalker.diffusion import Sampler, check
 from streamingtalker.sessions.ears import SpeechEar
 from streamingtalker.sessions.rings import RingRows, StackRows
@@ -22,9 +21,9 @@ class TalkerRows:
     A batch is the rows it is made of, int64 [n], ascending. Memory is taken here, once.
     """
 
-    def __init__(self, talker: Talker, count: int, sampling: Sampling | None = None) -> None:
+    def __init__(self, talker: Talker, count: int) -> None:
         """Raises SamplingError."""
-        sampling = sampling or talker.dims.sampling
+        sampling = talker.dims.sampling
         check(sampling)
         self.talker = talker
         self.count = count

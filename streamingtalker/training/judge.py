@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from streamingtalker import metrics
-from streamingtalker.config import Sampling
 from streamingtalker.data.dataset import Example
 from streamingtalker.data.phones import BILABIALS, SILENCE, VOWELS
 from streamingtalker.evaluation.mouth import CLOSED, LINGUAL_NASALS, MARGIN, frames_of
@@ -56,13 +55,13 @@ def judge(predict: Predict, examples: list[Example], talker: Talker) -> Validati
     return ValidationMetrics(clips=len(rows), **{name: _mean([row[name] for row in rows]) for name in names})
 
 
-def talker_predicts(talker: Talker, seed: int = 0, sampling: Sampling | None = None) -> Predict:
+def talker_predicts(talker: Talker, seed: int = 0) -> Predict:
     """Free-running frames, as a stream gives them."""
 
     @torch.inference_mode()
     def predict(example: Example) -> Tensor:
         audio = talker.audio(inputs(example, talker)[0])[0]
-        state = talker.state(example.clip.style, seed, sampling)
+        state = talker.state(example.clip.style, seed)
         latents = talker.next_latents(audio, state, example.moods.to(audio))
         return talker.vqvae.decode_coefficients(latents[None])[0].cpu()
 
