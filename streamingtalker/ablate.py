@@ -159,10 +159,8 @@ class Ablation:
     def latencies(self) -> dict[str, dict[int, float]]:
         """Seconds to the first frame by length of sound, of our network and the full-sequence one."""
         ours = load_own_talker(self._file(OURS, 0))
-        network = FullSequence(
-            ours.dims, build_encoder(ours.dims.audio, ours.dims.fps)
-        ).eval()  # as fast as a trained one
-        return first_frames(ours, network, self.corpus, self.options.lengths)
+        untrained = FullSequence(ours.dims, build_encoder(ours.dims.audio, ours.dims.fps))  # as fast as a trained one
+        return first_frames(ours, untrained.eval(), self.corpus, self.options.lengths)
 
     def write(self, latencies: dict[str, dict[int, float]] | None = None) -> None:
         """``results.json`` and ``table.md``."""

@@ -1,5 +1,6 @@
-"""How the default network's stages are looked at while they train: validation clips, drawn as in a stream."""
+"""How stages are looked at while they train: what is measured; the default network's clips, drawn as in a stream."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +12,22 @@ from streamingtalker.checkpoint import save_talker
 from streamingtalker.data.dataset import Example
 from streamingtalker.generate import save_motion
 from streamingtalker.talker import Talker
+from streamingtalker.topology import Topology
 from streamingtalker.training.judge import Predict
 from streamingtalker.training.stages import settle_latents
 
 SHOWN = 90  # frames of the clip that is written
+
+
+def figures(guess: np.ndarray, true: np.ndarray, template: np.ndarray, face: Topology) -> dict[str, float]:
+    """LVE (m²) and MOD (m) of a clip: offsets [T, V, 3] from the template, [V, 3] or one for each frame."""
+    opening = metrics.mouth_open_difference(guess + template, true + template, face.lip_pairs)
+    return {"lve": metrics.lip_vertex_error(guess, true, face.lips), "mod": opening}
+
+
+def mean_figures(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Over clips."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 @dataclass(frozen=True)
@@ -28,8 +41,7 @@ class TalkerExaminer:
 
     def examine(self) -> dict[str, float]:
         """See Examiner: means over clips."""
-        rows = [self._figures(example) for example in self.examples]
-        return {name: float(np.mean([row[name] for row in rows])) for name in ("lve", "mod")}
+        return mean_figures([self._figures(example) for example in self.examples])
 
     def save(self, path: Path) -> None:
         """See Examiner."""
@@ -44,9 +56,7 @@ class TalkerExaminer:
 
     def _figures(self, example: Example) -> dict[str, float]:
         face = self.talker.topology
-        guess, true = self._offsets(self.predict(example)), self._offsets(example.coefficients)
-        opening = metrics.mouth_open_difference(guess + face.template, true + face.template, face.lip_pairs)
-        return {"lve": metrics.lip_vertex_error(guess, true, face.lips), "mod": opening}
+        return figures(self._offsets(self.predict(example)), self._offsets(example.coefficients), face.template, face)
 
     def _offsets(self, coefficients: Tensor) -> np.ndarray:
         basis = self.talker.vqvae.basis

@@ -10,7 +10,6 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from streamingtalker import metrics
 from streamingtalker.checkpoint import load_talker, save_talker
 from streamingtalker.errors import UserError
 from streamingtalker.evaluation.sequences import Target, TestBed
@@ -18,7 +17,7 @@ from streamingtalker.generate import save_motion
 from streamingtalker.released import ReleasedDims, ReleasedTalker
 from streamingtalker.tensor_file import CheckpointError
 from streamingtalker.training.codebook import CodeKeeper
-from streamingtalker.training.examiner import SHOWN
+from streamingtalker.training.examiner import SHOWN, figures, mean_figures
 from streamingtalker.training.loop import Budget, fit
 from streamingtalker.training.machines import Machines
 from streamingtalker.training.published import PRESETS, StageOne, StageTwo, choose_learning, hear
@@ -160,8 +159,7 @@ class TakeExaminer:
 
     def examine(self) -> dict[str, float]:
         """See Examiner: means over sequences."""
-        rows = [self._figures(target) for target in self.targets]
-        return {name: float(np.mean([row[name] for row in rows])) for name in ("lve", "mod")}
+        return mean_figures([self._figures(target) for target in self.targets])
 
     def save(self, path: Path) -> None:
         """See Examiner."""
@@ -193,6 +191,4 @@ class TakeExaminer:
     def _figures(self, target: Target) -> dict[str, float]:
         face, take = self.talker.topology, load_take(self.bed, target)
         guess, true = self._guess(take), take.offsets.unflatten(1, (-1, 3)).numpy()
-        template = target.templates(0, len(true))
-        opening = metrics.mouth_open_difference(guess + template, true + template, face.lip_pairs)
-        return {"lve": metrics.lip_vertex_error(guess, true, face.lips), "mod": opening}
+        return figures(guess, true, target.templates(0, len(true)), face)
