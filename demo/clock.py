@@ -57,7 +57,6 @@ class PlaybackClock:
         self._anchor: tuple[int, float] | None = None  # this session sample is heard at this monotonic time
         self._callbacks = 0
         self._astray = 0  # callbacks in a row whose timing is far from what was foretold
-        self._called = monotonic()
         self._turn = -1
         self._turn_handed = 0  # samples of the turn handed to the device
         self._furthest: float | None = None  # last position given out for the turn
@@ -76,7 +75,6 @@ class PlaybackClock:
         if count <= 0:
             return
         with self._lock:
-            self._called = self._monotonic()
             self._anchor = (self._handed, self._settled(dac_time))
             self._blocks.append(_Block(self._handed, count, turn, first_sample))
             self._handed += count
@@ -99,11 +97,6 @@ class PlaybackClock:
         """Seconds of sound heard since the stream was opened, silence included."""
         with self._lock:
             return max(self._session_samples(), 0.0) / self.rate
-
-    def age(self) -> float:
-        """Seconds since the device last asked for samples; it grows when a sound server freezes."""
-        with self._lock:
-            return self._monotonic() - self._called
 
     def _settled(self, dac_time: float) -> float:
         """``dac_time`` with its jitter averaged out: a callback only nudges what the ones before it foretold."""

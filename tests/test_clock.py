@@ -142,12 +142,6 @@ def test_calibration_shows_the_face_later(time):
     assert clock.now().seconds == pytest.approx(0.03)
 
 
-def test_the_age_of_the_last_callback_tells_of_a_frozen_device(clock, time):
-    clock.advance(None, 0, 10, time())
-    time.seconds += 0.7
-    assert clock.age() == pytest.approx(0.7)
-
-
 def test_a_long_session_keeps_few_blocks(clock, time):
     for _ in range(5000):
         time.seconds += 0.01
