@@ -70,7 +70,8 @@ _GRAMMARS = {
         fillers=_words("um uh er erm hmm hm mm"),
         leading=_words(
             "a an the and or but because if than whose which my your our their its every very such unless "
-            "although though until while whether plus i'm i'd i'll i've we're they're you're he's she's"
+            "although though until while whether plus when how where what who whom "
+            "i'm i'd i'll i've we're they're you're he's she's"
         ),
         prepositions=_words("of to for with from into onto at by about between without against during towards in on"),
         stranding=_words("who what where which whose whom what's who's where's"),

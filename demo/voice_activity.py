@@ -119,7 +119,7 @@ class VoiceActivityOptions:
     min_interruption_ms: int = 96  # of them where whether it is speech is judged by its sound besides
     max_gap_ms: int = 130  # between them
     preroll_ms: int = 300  # kept from before the first of them
-    pause_ms: int = 96  # silence that may be the end
+    pause_ms: int = 64  # silence that may be the end
     end_silence_ms: int = 480  # silence that is the end
     near_db: float = 8.0  # a voice is at least so much louder than the quietest moment of the last seconds: no babble
     max_utterance_ms: int = 30_000  # longer ones are cut here, pre-roll included

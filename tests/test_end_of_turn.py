@@ -106,6 +106,8 @@ she said her name was
 Do you know how to get to?
 how do I get to
 How can I get to?
+What I want to ask is when?
+do you know where
 """
 
 
