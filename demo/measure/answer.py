@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.measure.rig import RigError, sound_server, virtual_screen
+from demo.measure.rig import RigError, busy_cores, sound_server, virtual_screen
 from streamingtalker.errors import UserError
 
 STORY = (
@@ -62,7 +62,12 @@ class Answer:
     def kept(self) -> bool:
         """Whether every goal is reached."""
         fast = self.drawn_a_second >= DRAWN_A_SECOND and self.generation_speed >= TIMES_REAL_TIME
-        return fast and self.underruns == 0
+        return fast and self.whole
+
+    @property
+    def whole(self) -> bool:
+        """Whether the sound never broke off, whatever became of the pictures."""
+        return self.underruns == 0
 
     def sentence(self) -> str:
         """For people."""
@@ -79,19 +84,23 @@ def main(argv: list[str] | None = None) -> int:
     """The command line: 0 where every goal is reached, 1 where not, 2 where it could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m demo.measure answer", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="keep the program's trace there")
+    parser.add_argument(
+        "--busy", action="store_true", help="keep every core busy with another program; then only the sound counts"
+    )
     parser.add_argument("options", nargs="*", help="options of run_demo.py, after --")
     arguments = parser.parse_args(argv)
     try:
         with tempfile.TemporaryDirectory() as folder:
             trace = arguments.json or Path(folder) / "trace.json"
-            tell_story(trace, arguments.options)
+            with busy_cores(arguments.busy):
+                tell_story(trace, arguments.options)
             answer = Answer.of_trace(json.loads(trace.read_text("utf-8")))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     print(answer.sentence())
     print(f"{platform.platform()}, {os.cpu_count()} processors")
-    return 0 if answer.kept else 1
+    return 0 if answer.kept or (arguments.busy and answer.whole) else 1
 
 
 def tell_story(trace: Path, options: list[str]) -> None:

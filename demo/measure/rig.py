@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -186,6 +187,19 @@ def recording_of(source: str, env: dict[str, str]) -> Iterator[Recording]:
         parec.terminate()
         parec.wait(_GOODBYE_SECONDS)
         listener.join(_GOODBYE_SECONDS)
+
+
+@contextmanager
+def busy_cores(busy: bool = True) -> Iterator[None]:
+    """Another program that computes and computes on every core, if it is to be ``busy``."""
+    count = (os.cpu_count() or 1) if busy else 0
+    burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for one in burning:
+            one.kill()
+            one.wait()
 
 
 def _listen(parec: "subprocess.Popen[bytes]", recording: Recording) -> None:

@@ -6,20 +6,18 @@ positive is sound early. ``--drift-ppm`` is a loudspeaker that plays that much t
 """
 
 import argparse
-import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from demo.clock import PlaybackClock
-from demo.measure.rig import MONITOR_RATE, Recording, sound_server, virtual_screen
+from demo.measure.rig import MONITOR_RATE, Recording, busy_cores, sound_server, virtual_screen
 from streamingtalker.errors import UserError
 
 MEDIAN_MS = 10.0
@@ -94,7 +92,7 @@ def clap(claps: int, *, busy: bool = False) -> Sync:
     """So many claps on a rig of their own; ``busy``: while other programs keep every core busy. Raises RigError."""
     with tempfile.TemporaryDirectory() as folder, virtual_screen() as screen, sound_server(Path(folder)) as sound:
         command = [sys.executable, "-m", "demo.measure.clapping", "--claps", str(claps), "--settle", str(_SETTLE)]
-        with sound.recording() as recording, _burners(os.cpu_count() or 1 if busy else 0):
+        with sound.recording() as recording, busy_cores(busy):
             done = subprocess.run(
                 command, env=os.environ | screen.env | sound.env, capture_output=True, text=True, timeout=60 + 3 * claps
             )
@@ -125,18 +123,6 @@ def onsets(recording: Recording) -> np.ndarray:
     pace = arrived - ends / MONITOR_RATE  # constant but for jitter
     near = np.searchsorted(ends, first)
     return np.array([np.median(pace[max(0, k - 20) : k + 21]) for k in near]) + first / MONITOR_RATE
-
-
-@contextlib.contextmanager
-def _burners(count: int) -> Iterator[None]:
-    """That many programs that compute and compute."""
-    burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for one in burning:
-            one.kill()
-            one.wait()
 
 
 def wander_ms(ppm: float, minutes: float, seed: int = 0) -> float:
