@@ -115,9 +115,10 @@ def test_keys_go_down_and_up_and_held_ones_do_not_repeat(program, display):
     assert "+?" in program.do("wait")["strokes"]
 
 
-def test_without_a_display_it_is_said_in_a_sentence():
+@pytest.mark.parametrize("screen", [{}, {"DISPLAY": ":4711"}], ids=["none", "switched_off"])
+def test_without_a_display_it_is_said_in_a_sentence(screen):
     code = "from demo.renderer import WindowCanvas\nWindowCanvas(64, 64)"
-    env = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    env = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")} | screen
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=60
     )
