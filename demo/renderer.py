@@ -57,7 +57,6 @@ class Renderer:
         canvas.make_current()
         self._gl = sys.modules["OpenGL.GL"]
         self.device = str(self._gl.glGetString(self._gl.GL_RENDERER), "utf-8", "replace")  # as the driver calls it
-        yield_processors("llvmpipe")
         self.quality = quality or (MEDIUM if self.software else HIGH)
         self._seen: list[np.ndarray] | None = None  # which triangles of each batch, once that was found out
         self._make()
@@ -65,6 +64,7 @@ class Renderer:
 
     def _make(self) -> None:
         """All that lives in the OpenGL context."""
+        yield_processors("llvmpipe")  # each context has its own
         self._scene = _Scene(self._look)
         self._passes = make_passes()
         self._target = Target(self._gl)
