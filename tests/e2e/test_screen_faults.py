@@ -30,11 +30,31 @@ def unplug_display(screen):
 
 
 def kill_window(screen):
+    """With its connection to the display."""
+    do_to_window(screen, "windowkill")
+
+
+def do_to_window(screen, what):
     search = ["xdotool", "search", "--onlyvisible", "--class", "."]
     found = subprocess.run(
         search, env=os.environ | screen.env, capture_output=True, text=True, timeout=20
     ).stdout.split()
-    subprocess.run(["xdotool", "windowkill", found[0]], env=os.environ | screen.env, check=True, timeout=20)
+    subprocess.run(["xdotool", what, found[0]], env=os.environ | screen.env, check=True, timeout=20)
+
+
+def test_a_window_that_is_destroyed_costs_neither_answer_nor_film(own_screen, sound, tmp_path):
+    film, trace = tmp_path / "film.mp4", tmp_path / "trace.json"
+    demo = Demo("--say", LONG, "--record", str(film), "--trace", str(trace), env=own_screen.env | sound.env)
+    demo.wait_for("Turn 1")
+    do_to_window(own_screen, "windowclose")
+    demo.wait_for("The picture was lost", 10)
+    demo.wait_for("Answer 1", 60)
+    assert demo.process.wait(30) == 0
+    (turn,) = json.loads(trace.read_text())["turns"]
+    assert turn["heard_seconds"] == pytest.approx(turn["audio_seconds"], abs=0.05) and turn["underruns"] == 0
+    assert turn["frames_rendered"] > turn["audio_seconds"], "it was drawn on"
+    with av.open(str(film)) as played:
+        assert played.streams.video[0].duration * played.streams.video[0].time_base > turn["audio_seconds"]
 
 
 def freeze_display(screen):
