@@ -25,7 +25,7 @@ class ContextLostError(DisplayError):
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"The graphics driver lost the picture ({why}); start the demo again, with --headless if that happens often."
+            f"The graphics driver lost the picture ({why}); start the demo again, with --headless if that recurs."
         )
         self.why = why
 
