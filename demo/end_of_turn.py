@@ -142,7 +142,15 @@ def _hangs(words: list[str], grammar: _Grammar, asked: bool) -> bool:
         return not any(word in grammar.stranding for word in (words if asked else words[:1]))
     if last in grammar.auxiliaries and not any(word in grammar.asking for word in words[:-2]):
         return before not in grammar.pronouns | grammar.auxiliaries or before in grammar.asking
+    if not asked and _short_of_a_clause(words):
+        return True
     return words[0] in grammar.subordinating and not _has_main_clause(words, grammar)
+
+
+def _short_of_a_clause(words: list[str]) -> bool:
+    """Whether hardly anything follows an "if" or "whether" in the middle: "I was wondering if you …"."""
+    middle = [index for index, word in enumerate(words) if index and word in ("if", "whether")]
+    return bool(middle) and len(words) - middle[-1] <= _MIN_QUESTION
 
 
 def _has_main_clause(words: list[str], grammar: _Grammar) -> bool:

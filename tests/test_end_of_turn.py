@@ -59,6 +59,7 @@ tell me what you can do
 tell me how old the earth is
 I think so.
 Why?
+I was wondering if you have a sister.
 """
 
 UNFINISHED = """
@@ -108,6 +109,8 @@ how do I get to
 How can I get to?
 What I want to ask is when?
 do you know where
+I was wondering if you end.
+I want to know whether you like.
 """
 
 

@@ -42,6 +42,7 @@ MONOLOGUE = (
 _REST_MM = 1.0  # between the lips beyond those of a face at rest
 _REST_SECONDS = 0.1  # after the sound, until the mouth is at rest
 _LONGEST_WAIT = 25.0  # seconds for an answer
+_FADED_SECONDS = 0.2  # after a turn was stopped, until the last of it has left the loudspeaker
 
 
 @dataclass(frozen=True)
@@ -144,17 +145,20 @@ def _interrupt(hall: Hall, sound: Sound, after: float) -> Broken:
     old = _talk(hall, after)
     first, last = hall.visitors.play(sound)
     stopped = hall.until(lambda: any(turn.turn == old and turn.interrupted for turn in hall.turns), last - first + 1.0)
+    over = time.monotonic()
     hall.until(lambda: time.monotonic() > last + 0.2, 60)
-    silence = hall.ear.last_between(first, last + 0.2)
+    silence = hall.ear.last_between(first, over + _FADED_SECONDS) or first  # it may have drawn breath just then
+    spoken_again = hall.spoken_from(old, last + 0.2)
     hall.until(lambda: hall.client.status.turn is not None and hall.client.status.turn.number != old, 5.0)
     begun = time.monotonic()
     hall.client.new_conversation()
     hall.quiet()
-    if not stopped or silence is None:
+    if not stopped:
         return Broken(None, 0.0, False)
     again = hall.ear.first_after(silence + 0.001)
-    widest = hall.renderer.widest(silence + _REST_SECONDS, last + 0.2)
-    return Broken(max(silence - first, 0.0), max(widest - rest, 0.0), again is not None and again < begun - 0.5)
+    widest = hall.renderer.widest(max(silence, over) + _REST_SECONDS, spoken_again)
+    late = again is not None and again < min(begun - 0.5, spoken_again)
+    return Broken(max(silence - first, 0.0), max(widest - rest, 0.0), late)
 
 
 def _talk(hall: Hall, seconds: float) -> int:

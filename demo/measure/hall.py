@@ -221,6 +221,11 @@ class Hall:
         """Numbers of the turns that the screen showed then."""
         return {moment.turn for moment in self.moments if moment.turn is not None and begin <= moment.time <= end}
 
+    def spoken_from(self, old: int, end: float) -> float:
+        """When the first turn after ``old`` began to be spoken, or ``end``."""
+        begun = (m.time for m in self.moments[:] if m.turn is not None and m.turn > old and m.state == "speaking")
+        return min(next(begun, end), end)
+
     def _is_quiet(self) -> bool:
         status = self.client.status
         return status.turn is None and not status.hearing and self.visitors.lag < _BEHIND
