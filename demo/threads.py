@@ -7,7 +7,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 _THREADS = Path("/proc/self/task")  # Linux
-_LATER = 10  # of the scheduler's 19 steps down
+_LATER = 4  # of the scheduler's 19 steps down
 
 
 def limit_blas(threads: int = 1) -> None:
