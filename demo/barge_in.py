@@ -37,7 +37,7 @@ _COMMANDS = frozenset(
 )
 # What comes with it where somebody wants nothing but silence.
 _POLITE = frozenset(
-    {"please", "now", "okay", "ok", "it", "that", "thats", "is", "its", "be", "talking", "speaking", "thanks", "maya"}
+    {"please", "now", "okay", "ok", "it", "that", "thats", "is", "its", "be", "talking", "speaking", "thanks"}
 )
 # Words with which one listens, and what recognisers make of laughs and hums.
 _BACK_CHANNEL = frozenset(

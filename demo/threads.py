@@ -7,7 +7,8 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 _THREADS = Path("/proc/self/task")  # Linux
-_LATER = 4  # of the scheduler's 19 steps down
+_LATER = 4  # steps below whoever asks for it
+_LAST = 19
 
 
 def limit_blas(threads: int = 1) -> None:
@@ -27,4 +28,5 @@ def yield_processors(name: str) -> None:
     for thread in _THREADS.glob("*/comm"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             if thread.read_text().startswith(name):
-                os.setpriority(os.PRIO_PROCESS, int(thread.parent.name), _LATER)
+                later = min(os.getpriority(os.PRIO_PROCESS, 0) + _LATER, _LAST)  # the demo may have been started low
+                os.setpriority(os.PRIO_PROCESS, int(thread.parent.name), later)

@@ -62,7 +62,7 @@ def test_words_with_which_one_interrupts(text):
     assert not is_back_channel(text)
 
 
-@pytest.mark.parametrize("text", ["Stop!", "Wait.", "Okay, that is enough.", "please be quiet", "stop talking, Maya"])
+@pytest.mark.parametrize("text", ["Stop!", "Wait.", "Okay, that is enough.", "please be quiet", "stop talking, please"])
 def test_silence_alone_is_asked_for(text):
     assert is_command(text)
 
