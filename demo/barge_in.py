@@ -23,8 +23,10 @@ _MIN_VOICED = 6  # windows
 
 _FLOOR = 1e-6  # of the loudest band: what is fainter counts as that
 _KEPT = 200  # windows
-_SPEECH = 0.4  # evidence of what is surely speech
+_SPEECH = (0.4, -0.2)  # evidence of what is surely speech: at first, and once more of it was heard
+_MORE = (0.3, 0.45)  # seconds of sound between which the one becomes the other
 _PERHAPS = -0.5  # of what is speech if words are recognised in it
+_SENTENCE = (3, -2.0)  # so many words, and the evidence that suffices with them
 _NONE = -100.0
 # Of the cepstrum's spread over voiced windows: in all, of each of its first four, of the others; of its spread over
 # loud windows; of the voiced share; and, against, of its jumps from window to window. All but the share are logarithms.
@@ -61,11 +63,13 @@ class SpeechJudge:
         self._levels: list[float] = []  # dB of each window
         self._voicing: list[float] = []
         self._bands: list[np.ndarray] = []  # power in each
+        self._heard = 0.0  # seconds
         self.evidence = _NONE  # for speech, logarithm of its odds
 
     def feed(self, pcm: np.ndarray) -> None:
         """The next samples, float32 [n]."""
         self._pcm = np.concatenate([self._pcm, pcm])
+        self._heard += len(pcm) / RATE
         while len(self._pcm) >= _LONG:
             self._look(self._pcm[:_LONG])
             self._pcm = self._pcm[_HOP:]
@@ -76,12 +80,15 @@ class SpeechJudge:
     @property
     def sure(self) -> bool:
         """Whether it is speech by its sound alone."""
-        return self.evidence >= _SPEECH
+        return self.evidence >= float(np.interp(self._heard, _MORE, _SPEECH))
 
     def believes(self, text: str) -> bool:
         """Whether it is speech, now that ``text`` was recognised in it."""
         words = _words(text)
-        return bool(words and words[0] in _COMMANDS) or (self.evidence >= _PERHAPS and not is_back_channel(text))
+        if words and words[0] in _COMMANDS:
+            return True
+        many, enough = _SENTENCE
+        return self.evidence >= (enough if len(words) >= many else _PERHAPS) and not is_back_channel(text)
 
     def _weigh(self) -> float:
         if not self._levels:

@@ -24,6 +24,8 @@ from demo.microphone import RATE
 from demo.recognizers import Recognizer
 from demo.voice_activity import SpeechAudio, SpeechPaused, SpeechResumed, SpeechStarted
 
+_UNSURE_INTERVAL = 0.6  # seconds of audio after which words are looked for where the sound leaves it open
+
 
 @dataclass(frozen=True)
 class UtteranceEnded:
@@ -74,6 +76,10 @@ class Speakers:
         current = self._current
         if current.utterance == utterance and self._judge.believes(text):
             self._tell(replace(current, interrupts=True))
+        return self.told(utterance)
+
+    def told(self, utterance: int) -> bool:
+        """Whether somebody surely speaks in it."""
         return self._told >= utterance
 
     def _tell(self, speaking: UserSpeaking) -> None:
@@ -152,7 +158,10 @@ class RecogniserThread:
 
     def _perhaps_show(self) -> None:
         """A partial text when there is enough new audio and no work waits: it must not delay the final one."""
-        if not self._paused and self._new >= self._recognizer.partial_interval * RATE and self._work.empty():
+        interval = self._recognizer.partial_interval
+        if not self._speakers.told(self._utterance):  # whoever interrupts waits for it
+            interval = min(interval, _UNSURE_INTERVAL)
+        if not self._paused and self._new >= interval * RATE and self._work.empty():
             self._show()
 
     def _show(self) -> bool:

@@ -33,6 +33,23 @@ def test_a_command_needs_no_evidence():
     assert SpeechJudge().believes("Stop!") and not SpeechJudge().believes("What?")
 
 
+def test_half_a_sentence_needs_less_evidence_than_a_word():
+    judge = SpeechJudge()
+    judge.evidence = -1.0
+    assert judge.believes("Who built up") and not judge.believes("Who built") and not judge.believes("Thank you all")
+    judge.evidence = -3.0
+    assert not judge.believes("Who built up")
+
+
+def test_the_longer_it_was_heard_the_less_evidence_is_wanted():
+    judge = judged(np.zeros(4096, np.float32))  # 0.26 s
+    judge.evidence = 0.0
+    assert not judge.sure
+    judge.feed(np.zeros(4096, np.float32))
+    judge.evidence = 0.0
+    assert judge.sure
+
+
 @pytest.mark.parametrize("sound", [clap, cough, hum, laugh])
 def test_what_one_does_while_listening_is_not(sound):
     sure = [judged(sound(np.random.default_rng(seed))).sure for seed in range(12)]
