@@ -12,7 +12,6 @@ from typing import IO
 from demo.bare import ShownFace, shown_face
 from demo.client_thread import ClientThread, Shared
 from demo.devices import PortAudioStreams, list_devices
-from demo.doctor.examination import diagnose
 from demo.export.live import TurnExporter
 from demo.interruption import Interrupted, Interruption, interruptible
 from demo.lasting import LastingSpeaker, lasting_speaker
@@ -27,7 +26,6 @@ from demo.preflight import avatar_file, check
 from demo.recorder import Recorder
 from demo.renderer import Canvas, OffscreenCanvas, Renderer, WindowCanvas
 from demo.screen import Screen
-from demo.server import serve_in_foreground
 from demo.server_process import RemoteServer, ServerProcess
 from demo.settings import Settings, parse
 from demo.stage import Stage
@@ -55,8 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
         elif rest.persona_check:
             return report(load_persona(settings.persona, settings.avatar).in_language(settings.lang), rest.json)
         elif rest.doctor:
+            from demo.doctor.examination import diagnose  # what few need is loaded for them alone: it takes its time
+
             return diagnose(settings, rest.json)
         elif settings.serve:
+            from demo.server import serve_in_foreground
+
             serve_in_foreground(settings)
         else:
             run(_adapted(settings), started, stacks)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from demo.client import Client, ServerLostError
 from demo.messages import Welcome
 from demo.openings import Opening
-from demo.server import ServerError
+from demo.readiness import ServerError
 from demo.supervision import Restarts
 
 log = logging.getLogger(__name__)

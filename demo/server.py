@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import IO
 
@@ -22,6 +22,7 @@ from demo.conversation import Conversation
 from demo.engines import Engines, load_engines
 from demo.logs import beside, set_up_logging
 from demo.messages import PROTOCOL, Hello, Message, Notice, Welcome, WireError, decode, encode
+from demo.readiness import Failed, Ready, ServerError, socket_url
 from demo.settings import Settings
 from demo.supervision import Part, guard_process
 from demo.voices import Notify
@@ -38,27 +39,8 @@ NOTICES_KEPT = 20
 LoadEngines = Callable[[Settings, Notify], Awaitable[Engines]]
 
 
-class ServerError(UserError):
-    """The server cannot listen."""
-
-
 class FullError(UserError):
     """The server holds as many conversations as it may."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The server takes connections."""
-
-    port: int
-    engines: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The server could not start; ``text`` says why and what to do."""
-
-    text: str
 
 
 class NoticeBoard:
@@ -318,11 +300,6 @@ def _wait_for_parent(pipe: Connection, loop: asyncio.AbstractEventLoop, stop: as
             pipe.recv()
     with contextlib.suppress(RuntimeError):  # the loop may have ended by itself
         loop.call_soon_threadsafe(stop.set)
-
-
-def socket_url(host: str, port: int, scheme: str = "ws") -> str:
-    """The WebSocket URL of ``host``, a name or an address of either kind."""
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:

@@ -1,18 +1,42 @@
 """The server as the UI has it: in a process of its own, or running elsewhere."""
 
+import gc
 import multiprocessing
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from demo.interruption import without_ctrl_c
-from demo.server import Failed, Ready, ServerError, run_server, socket_url
+from demo.readiness import Failed, Ready, ServerError, socket_url
 from demo.settings import Settings
+
+if TYPE_CHECKING:
+    from demo.engines import Engines
+    from demo.voices import Notify
 
 _GOODBYE_SECONDS = 5.0
 _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # for hosts that mean every address
+
+
+def run_usual_server(settings: Settings, pipe: Connection) -> None:
+    """``run_server`` of the usual engines, which are loaded without looking for garbage: nearly all of it stays.
+
+    What then is there is never looked through again, which would hold up an answer.
+    """
+    gc.disable()
+    from demo.engines import load_engines  # here, for the process that starts this one needs nothing of it
+    from demo.server import run_server
+
+    async def load(settings: Settings, notify: "Notify") -> "Engines":
+        engines = await load_engines(settings, notify)
+        gc.freeze()
+        gc.enable()
+        return engines
+
+    run_server(settings, pipe, load)
 
 
 class ServerProcess:
@@ -24,7 +48,7 @@ class ServerProcess:
     _process: BaseProcess
     _pipe: Connection
 
-    def __init__(self, settings: Settings, run: Callable[..., None] = run_server, method: str = "spawn") -> None:
+    def __init__(self, settings: Settings, run: Callable[..., None] = run_usual_server, method: str = "spawn") -> None:
         """``run`` is called in the process, with ``settings`` and its end of the pipe.
 
         ``method``: how processes are started. The default is the same on every system, and copies no open sounds.

@@ -33,7 +33,8 @@ from demo.messages import (
     decode,
     encode,
 )
-from demo.server import Failed, LoadEngines, NoticeBoard, Ready, Server, ServerError, run_server, serve
+from demo.readiness import Failed, Ready, ServerError
+from demo.server import LoadEngines, NoticeBoard, Server, run_server, serve
 from demo.settings import Settings
 from demo.voices import HibariVoice
 from streamingtalker.mood import Mood
