@@ -9,6 +9,7 @@ from demo.stage import SyncSummary
 from demo.trace import SessionTrace
 
 _REFRESH_SECONDS = 0.5
+_SHORT = {"stt": "recognition", "tts_first_audio": "voice", "first_sample_played": "loudspeaker"}
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -44,7 +45,7 @@ class Figures:
         rate = (shown - self._shown) / (now - self._renewed)
         first = self._renewed == float("-inf")
         self._renewed, self._shown = now, shown
-        return (("pictures a second", "–" if first else f"{rate:.1f}"),)
+        return (("pictures/s", "–" if first else f"{rate:.1f}"),)
 
     def _offset(self) -> Rows:
         last = self.trace.turns[-1].av_offset_ms if self.trace.turns else {}
@@ -54,11 +55,11 @@ class Figures:
         return ("A/V offset", f"{values['p50']:+.0f} ms"), ("· 5 … 95 %", f"{values['p5']:+.0f} … {values['p95']:+.0f}")
 
     def _lost(self) -> Rows:
-        return ("pictures too late", str(self.pictures()[1])), ("sound too late", str(self.sound().underruns))
+        return ("late pictures", str(self.pictures()[1])), ("late sound", str(self.sound().underruns))
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ").replace("llm", "LLM").replace("stt", "recognition").replace("tts", "voice")
+    return _SHORT.get(name, name.removeprefix("llm_")).replace("_", " ")
 
 
 def _ms(value: float) -> str:

@@ -5,12 +5,15 @@ Plain arithmetic, no OpenGL.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Protocol
 
 import numpy as np
 
 _HALF_A_HEAD = 0.09  # metres from the eyes back to the axis about which heads turn
+_TALL, _WIDE = 6.6, 4.3  # faces' measures that a portrait shows, if it can
 _MARGIN = 0.35  # of a face's measure, about what is shown
+_ASIDE, _UP, _DOWN = 0.155, 0.25, 0.12  # how far features get from a picture's middle, of a portrait's height
 _DISTANCE = 1.7  # metres from camera to face: a portrait lens, no big nose
 
 
@@ -137,6 +140,24 @@ def field_of_view(look: Look, aspect: float) -> float:
     return 2 * float(np.arctan(max(height, width / aspect) / 2 / _DISTANCE))
 
 
+@dataclass(frozen=True)
+class Area:
+    """A part of a picture, in pixels from its upper left corner; right and bottom are the first ones outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def features(width: int, height: int) -> Area:
+    """Where eyes, nose and mouth of a face with shoulders may get in a picture of that size, as it moves and speaks."""
+    portrait = min(height, width * _TALL / _WIDE)  # pixels that its height takes
+    x, y = width / 2, height / 2
+    aside, up, down = _ASIDE * portrait, _UP * portrait, _DOWN * portrait
+    return Area(floor(x - aside), floor(y - up), ceil(x + aside), ceil(y + down))
+
+
 def light_pose(direction: tuple[float, float, float]) -> np.ndarray:
     """4x4 pose whose -z axis points from where a light stands, in ``direction``, to the face."""
     z = np.array(direction, float) / np.linalg.norm(direction)
@@ -164,6 +185,6 @@ def _portrait(look: Look) -> tuple[float, float, float]:
     surface = look.surface(look.template)
     lowest, highest = surface.min(axis=0) - _MARGIN * unit, surface.max(axis=0) + _MARGIN * unit
     top = min(float(highest[1]), eyes + 2.9 * unit)  # a tall hat may stand out of the picture
-    height = min(6.6 * unit, top - float(lowest[1]))  # a mask ends at its chin
-    width = min(4.3 * unit, float(highest[0] - lowest[0]))
+    height = min(_TALL * unit, top - float(lowest[1]))  # a mask ends at its chin
+    width = min(_WIDE * unit, float(highest[0] - lowest[0]))
     return height, top - height / 2, width  # a narrow picture cuts shoulders, a whole bust would float in it

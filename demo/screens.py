@@ -24,6 +24,10 @@ _QUESTION = "Could you tell me how this works?"
 _ANSWER = "A neural network hears my voice, and moves my face while I speak; all of it runs on this one laptop."
 _HEARD = Captions("hearing", "Could you tell me how", microphone=Reading(7))
 _SPOKEN = Captions("speaking", _QUESTION, _ANSWER, spoken_letters(_ANSWER, 0.55), microphone=Reading(1))
+_NOTICE = (
+    "Whisper tiny.en listens instead of Vosk: https://alphacephei.com cannot be reached, so the model vosk-en "
+    "cannot be fetched."
+)
 _LANGUAGES = {
     "German": ("Größe?", "Über fünfzig Muskeln bewegen ein Gesicht, heißt es; bei mir sind es zweiundfünfzig Regler."),
     "French": ("Où êtes-vous née ?", "Ça dépend : mon visage vient d'un atelier, ma voix d'un réseau de neurones."),
@@ -57,9 +61,9 @@ def shots() -> list[list[Shot]]:
             Shot("nothing comes from the microphone", Captions("listening", microphone=Reading(0, Trouble.DEAD))),
         ],
         [
-            Shot("portrait", _SPOKEN, _PORTRAIT),
+            Shot("portrait, L", replace(_SPOKEN, figures=_figures()), _PORTRAIT),
             Shot("4:3, too loud", replace(_HEARD, microphone=Reading(10, Trouble.LOUD)), _FOUR_TO_THREE),
-            Shot("square", replace(_SPOKEN, notice="The voice's site cannot be reached: hibari speaks."), _SQUARE),
+            Shot("square, L, a long notice", replace(_SPOKEN, figures=_figures(), notice=_NOTICE), _SQUARE),
             Shot("320 pixels", replace(_SPOKEN, spoken=spoken_letters(_ANSWER, 0.3)), _SMALL),
             Shot("portrait, help", Captions("listening", microphone=Reading(2), keys=help_rows()), _PORTRAIT),
         ],

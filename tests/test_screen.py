@@ -109,7 +109,7 @@ def test_figures_tell_of_the_last_turn_and_are_renewed_twice_a_second():
     trace = SessionTrace()
     figures = Figures(trace, lambda: (shown[0], 2), lambda: SILENT, lambda: PlaybackCounts(underruns=1), lambda: now[0])
     before = figures.rows()
-    assert dict(before)["pictures a second"] == dict(before)["A/V offset"] == "–"
+    assert dict(before)["pictures/s"] == dict(before)["A/V offset"] == "–"
     turn = TurnTrace(1, spans_ms={"endpoint": 300.0, "llm_first_token": 99.6, "voice_to_voice": 812.4})
     turn.av_offset_ms = {"p5": -9.4, "p50": -2.6, "p95": 4.0, "max_abs": 12.0}
     trace.turns.append(turn)
@@ -117,9 +117,9 @@ def test_figures_tell_of_the_last_turn_and_are_renewed_twice_a_second():
     assert figures.rows() is before
     now[0], shown[0] = 0.6, 18
     rows = dict(figures.rows())
-    assert rows["voice to voice"] == "812 ms" and rows["· LLM first token"] == "100 ms"
-    assert rows["pictures a second"] == "30.0" and rows["A/V offset"] == "-3 ms" and rows["· 5 … 95 %"] == "-9 … +4"
-    assert rows["pictures too late"] == "2" and rows["sound too late"] == "1"
+    assert rows["voice to voice"] == "812 ms" and rows["· first token"] == "100 ms"
+    assert rows["pictures/s"] == "30.0" and rows["A/V offset"] == "-3 ms" and rows["· 5 … 95 %"] == "-9 … +4"
+    assert rows["late pictures"] == "2" and rows["late sound"] == "1"
 
 
 def test_of_the_turn_that_is_spoken_the_offset_is_shown():

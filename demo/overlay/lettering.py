@@ -5,6 +5,8 @@ import importlib.util
 import logging
 import re
 import sys
+from bisect import bisect_left
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import ImageFont
@@ -24,6 +26,13 @@ def font(size: int, text: str) -> Font:
     """A typeface that has the letters of ``text``, ``size`` pixels high."""
     script = "Korean" if _KOREAN.search(text) else "Chinese" if _EASTERN.search(text) else "western"
     return _load(size, script)
+
+
+def largest(most: int, least: int, fits: Callable[[int], bool]) -> int:
+    """The largest letters, of ``most`` pixels or fewer, that fit; ``least`` where none do."""
+    sizes = range(most, least, -1)
+    place = bisect_left(sizes, True, key=fits)
+    return sizes[place] if place < len(sizes) else least
 
 
 def line_height(face: Font) -> int:

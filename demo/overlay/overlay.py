@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from demo.look import features
 from demo.overlay.meter import Reading
 from demo.overlay.panels import Rows, figures_panel, help_screen
 from demo.overlay.patch import Patch
@@ -52,9 +53,10 @@ class Overlay:
         notice = self._once(
             "notice", (captions.notice, frame, taken), lambda: notice_line(captions.notice, width, height, *taken)
         )
-        top = taken[1] + size // 2
+        left = features(width, height).left
+        top = max((patch.bottom for patch in (*corner, notice) if patch and patch.left < left), default=0) + size // 2
         figures = self._once(
-            "figures", (captions.figures, frame, top), lambda: figures_panel(captions.figures, width, height, size, top)
+            "figures", (captions.figures, frame, top), lambda: figures_panel(captions.figures, width, height, top)
         )
         return [sign, meter, notice, figures]
 
@@ -71,7 +73,7 @@ class Overlay:
 
     def _speech(self, captions: Captions, place: Place) -> list[Patch | None]:
         reply = self._sentence(captions, place)
-        floor = reply.top - max(2, place.size // 6) if captions.reply else place.floor
+        floor = reply.top - place.gap if captions.reply else place.floor
         above = replace(place, floor=floor)
         words = (captions.user, bool(captions.reply), above)
         return [self._once("user", words, lambda: user_box(*words)), reply.patch(captions.spoken)]

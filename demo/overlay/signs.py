@@ -3,13 +3,16 @@
 from collections.abc import Callable
 
 import numpy as np
+from PIL import Image
 
-from demo.overlay.lettering import font, wrap
+from demo.look import features
+from demo.overlay.lettering import balanced, font, largest, length, line_height, wrap
 from demo.overlay.meter import SEGMENTS, Trouble
 from demo.overlay.patch import Color, Patch, Shape, sheet
 from demo.overlay.speech import lettered
 
 _NOTICE = (250, 215, 140)
+_SMALLEST = 10  # pixels of a notice's letters
 _GREEN, _YELLOW, _RED, _DARK = (120, 240, 150), (250, 210, 90), (255, 110, 100), (90, 98, 108)
 
 
@@ -60,16 +63,35 @@ def meter_sign(lit: int, trouble: Trouble, size: int, top: int) -> Patch:
 def notice_line(text: str, width: int, height: int, right: int, bottom: int) -> Patch | None:
     """A line for the operator: in the upper right corner where it fits beside the signs, else below them.
 
-    ``right`` and ``bottom`` is how far the signs reach.
+    ``right`` and ``bottom`` is how far the signs reach. A long text is broken and set smaller, so that it ends above
+    the face's eyes; what does not fit in the smallest letters either ends with "…", and stands whole in the log.
     """
     if not text:
         return None
-    size = max(10, round(min(0.03 * height, 0.05 * width)))
-    beside = width - right - 2 * size >= 0.5 * width
-    room = min(width - right - 2 * size, round(0.66 * width)) if beside else width - 2 * size
-    face = font(size, text)
-    image = lettered(wrap(text, face, room - 2 * size)[:3], face, _NOTICE, size)
-    return Patch(width - image.width - size, size if beside else bottom + size // 2, np.asarray(image))
+    size = max(_SMALLEST, round(min(0.03 * height, 0.05 * width)))
+    face = features(width, height)
+    beside = width - max(right, face.left) - 2 * size
+    room, top = (beside, size) if beside >= 0.5 * width else (width - 2 * size, bottom + size // 2)
+    image = _boxed(text, size, room, face.top - top)
+    return Patch(width - image.width - size, top, np.asarray(image))
+
+
+def _boxed(text: str, size: int, width: int, height: int) -> Image.Image:
+    """``text`` in a box of that width and height at most, in letters of ``size`` or, if it must be, smaller ones."""
+
+    def rows(size: int) -> int:
+        return (height - size) // line_height(font(size, text))
+
+    def fits(size: int) -> bool:
+        return len(wrap(text, font(size, text), width - 2 * size)) <= rows(size)
+
+    size = largest(size, _SMALLEST, fits)
+    letters, room = font(size, text), width - 2 * size
+    lines = balanced(text, letters, room)
+    if len(lines) > rows(size):
+        lines = wrap(text, letters, room - length(letters, "…"))[: max(rows(size), 1)]
+        lines[-1] += "…"
+    return lettered(lines, letters, _NOTICE, size)
 
 
 def _bar_color(number: int) -> Color:

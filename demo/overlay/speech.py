@@ -42,6 +42,11 @@ class Place:
         return max(4, self.size // 2)
 
     @property
+    def gap(self) -> int:
+        """Pixels between the boxes of both sides."""
+        return max(2, self.size // 6)
+
+    @property
     def column(self) -> float:
         """Pixels that a line may be wide."""
         return min(0.94 * self.width, 1.7 * self.height) - 2 * self.margin
@@ -50,6 +55,13 @@ class Place:
 def lower_edge(width: int, height: int) -> Place:
     """Where the lowest caption of a picture goes."""
     return Place(width, height, height - round(0.022 * height))
+
+
+def captions_top(width: int, height: int) -> int:
+    """The first row that captions may take in a picture."""
+    place = lower_edge(width, height)
+    alone, shared = (_box_height(rows, font(place.size, ""), place.margin) for rows in (_ALONE, _SHARED))
+    return place.floor - max(alone, 2 * shared + place.gap)
 
 
 def user_box(text: str, answered: bool, place: Place) -> Patch | None:
