@@ -351,7 +351,7 @@ class ClientThread:
             self._transcripts.add(trace)
         if self._settings.kiosk:
             trace = replace(trace, transcript="", reply="")
-        self.trace.turns.append(trace)
+        self.trace.add(trace)
         broken_off = ", interrupted" if trace.interrupted else ""
         with in_turn(trace.turn):
             said = Words(self._loggable(trace.reply))

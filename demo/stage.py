@@ -40,10 +40,13 @@ class SyncSummary:
     p50: float
     p95: float
     max_abs: float
+    least: float = 0.0
+    most: float = 0.0
 
     def as_trace(self) -> dict[str, float]:
         """The fields of ``av_offset_ms``; empty where no picture was shown."""
         values = {"p5": self.p5, "p50": self.p50, "p95": self.p95, "max_abs": self.max_abs}
+        values |= {"min": self.least, "max": self.most}
         return values if self.count else {}
 
 
@@ -67,7 +70,7 @@ class SyncMeter:
             return SyncSummary(0, 0.0, 0.0, 0.0, 0.0)
         ms = np.array(self._offsets) * 1000
         p5, p50, p95 = (float(value) for value in np.percentile(ms, (5, 50, 95)))
-        return SyncSummary(len(ms), p5, p50, p95, float(np.abs(ms).max()))
+        return SyncSummary(len(ms), p5, p50, p95, float(np.abs(ms).max()), float(ms.min()), float(ms.max()))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,14 @@ Only what is waited for counts: a step that an answer begun in secret took befor
 
 import dataclasses
 import json
+import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamingtalker.errors import UserError
+
+log = logging.getLogger(__name__)
 
 SPANS = (
     "endpoint",
@@ -75,11 +78,28 @@ def waited_ms(steps_ms: dict[str, float], lead_ms: float) -> dict[str, float]:
 
 @dataclass
 class SessionTrace:
-    """One run of the demo."""
+    """One run of the demo.
+
+    Every turn goes to ``journal`` at once, a line of JSON each, lest a crash take them all along; it is gone when the
+    report has been written.
+    """
 
     engines: dict[str, str] = field(default_factory=dict)  # stt, llm, tts, talker, device
     cold_start_s: float = 0.0  # from the start of the program to the first moment a question can be asked
     turns: list[TurnTrace] = field(default_factory=list)
+    journal: Path | None = None
+
+    def add(self, turn: TurnTrace) -> None:
+        """A turn is over."""
+        self.turns.append(turn)
+        if self.journal is None:
+            return
+        try:
+            self.journal.parent.mkdir(parents=True, exist_ok=True)
+            with self.journal.open("w" if len(self.turns) == 1 else "a", encoding="utf-8") as file:
+                file.write(json.dumps(_rounded(dataclasses.asdict(turn)), ensure_ascii=False) + "\n")
+        except OSError as error:
+            log.warning("Turn %d is not in %s (%s).", turn.turn, self.journal, error.strerror)
 
     def to_dict(self) -> dict[str, object]:
         """The report, version 1."""
@@ -96,6 +116,8 @@ class SessionTrace:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            if self.journal is not None:
+                self.journal.unlink(missing_ok=True)
         except OSError as error:
             raise TraceError(
                 f"The trace {path} cannot be written ({error.strerror}); check --trace and the free space there."

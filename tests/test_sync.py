@@ -279,6 +279,6 @@ def test_the_meter():
     for offset in range(-50, 51):
         meter.add(10.0, 10.0 - offset / 1000)
     trace = meter.summary().as_trace()
-    assert trace == pytest.approx({"p5": -45, "p50": 0, "p95": 45, "max_abs": 50}, abs=1e-6)
+    assert trace == pytest.approx({"min": -50, "p5": -45, "p50": 0, "p95": 45, "max": 50, "max_abs": 50}, abs=1e-6)
     meter.reset()
     assert meter.summary().count == 0

@@ -60,6 +60,23 @@ def test_the_file_has_the_promised_form(tmp_path):
     }
 
 
+def test_what_was_measured_survives_a_crash_until_the_report_is_written(tmp_path):
+    journal = tmp_path / "new" / "trace.jsonl"
+    trace = SessionTrace(journal=journal)
+    for number in (1, 2):
+        trace.add(TurnTrace(number, underruns=number))
+    assert [json.loads(line)["underruns"] for line in journal.read_text("utf-8").splitlines()] == [1, 2]
+    trace.write(tmp_path / "new" / "trace.json")
+    assert len(trace.turns) == 2 and not journal.exists()
+
+
+def test_a_full_disk_does_not_end_the_conversation(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    trace = SessionTrace(journal=tmp_path / "file" / "trace.jsonl")
+    trace.add(TurnTrace(1))
+    assert len(trace.turns) == 1 and "Turn 1 is not in" in caplog.text
+
+
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TraceError, match=r"x\.json cannot be written"):
