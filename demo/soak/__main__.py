@@ -6,6 +6,8 @@ process takes, and judges. Everything after ``--`` are options of ``run_demo.py`
 
 import argparse
 import csv
+import os
+import signal
 import sys
 import threading
 import time
@@ -13,12 +15,15 @@ from pathlib import Path
 
 from demo.measure.rig import sound_server, virtual_screen
 from demo.soak.crowd import Crowd, record_sounds
+from demo.soak.judgement import judge
 from demo.soak.processes import count_files, read_family
-from demo.soak.report import COLUMNS, judge, plot, report, turns_of
+from demo.soak.record import DEEDS, PROCESSES, clear
+from demo.soak.report import plot, report
 from demo.soak.stand import Stand
 from streamingtalker.errors import UserError
 
 _EVERY = 10.0  # seconds between readings
+_NAP = 0.25  # how late a sleeper wakes from it tells how busy the machine is
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,6 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"Broken off; python -m demo.soak --judge --out {out} judges what there is.", file=sys.stderr)
+        return 130
     text = report(verdict)
     (out / "report.md").write_text(text, "utf-8")
     print(text)
@@ -40,10 +48,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(out: Path, minutes: float, seed: int, program: tuple[str, ...]) -> None:
-    """The crowd for so many minutes; leaves processes.csv, turns.csv, deeds.csv, log.txt and trace.json in ``out``.
+    """The crowd for so many minutes; ``demo.soak.record`` tells what it leaves in ``out``, all of it as it goes.
 
-    Raises UserError where the program does not start.
+    Raises UserError where the program does not start, KeyboardInterrupt also where it is told to end.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the program would outlive its judge
+    clear(out)
     for folder in (out / "pulse", out / "sounds"):
         folder.mkdir(parents=True, exist_ok=True)
     sounds = record_sounds(out / "sounds", seed)
@@ -57,15 +67,15 @@ def run(out: Path, minutes: float, seed: int, program: tuple[str, ...]) -> None:
         finally:
             status = stand.end()
     (out / "status.txt").write_text(f"{status}\n", "utf-8")
-    turns_of(out, {turn: at - began for turn, at in stand.turns.items()})
 
 
 def _visit(crowd: Crowd, stand: Stand, path: Path, began: float, minutes: float) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         deeds = csv.writer(file)
-        deeds.writerow(("seconds", "deed"))
+        deeds.writerow(DEEDS)
         while (passed := time.monotonic() - began) < 60 * minutes and stand.alive:
-            deeds.writerow((round(passed, 1), crowd.act()))
+            deed = crowd.act()
+            deeds.writerow((round(passed, 1), round(time.monotonic() - began, 1), deed))
             file.flush()
 
 
@@ -87,15 +97,26 @@ class _Sampling:
     def _run(self) -> None:
         with self._path.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
-            table.writerow(COLUMNS)
-            while True:
+            table.writerow(PROCESSES)
+            late: float | None = 0.0
+            while late is not None:
                 at, files = round(time.monotonic() - self._began, 1), count_files(self._stand.temporary)
+                machine = round(os.getloadavg()[0], 2), round(1000 * late, 1)
                 for one in read_family(self._stand.process.pid):
                     row = (one.pid, one.name, round(one.rss_mb, 2), one.fds, one.threads, round(one.cpu_seconds, 2))
-                    table.writerow((at, *row, files))
+                    table.writerow((at, *row, files, *machine))
                 file.flush()
-                if self._over.wait(_EVERY):
-                    return
+                late = self._rest()
+
+    def _rest(self) -> float | None:
+        """Until the next reading; the most seconds by which a nap meanwhile was too long, None where it is all over."""
+        late = 0.0
+        for _ in range(round(_EVERY / _NAP)):
+            began = time.monotonic()
+            if self._over.wait(_NAP):
+                return None
+            late = max(late, time.monotonic() - began - _NAP)
+        return late
 
 
 def _parser() -> argparse.ArgumentParser:

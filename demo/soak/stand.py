@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -12,18 +11,12 @@ from pathlib import Path
 
 from demo.measure.rig import SoundServer, VirtualScreen
 from demo.models import default_cache
-from streamingtalker.errors import UserError
+from demo.soak.record import BEGUN, OVER, SoakError
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
-_BEGUN = re.compile(r"\bTurn (\d+):")
-_OVER = re.compile(r"\bAnswer (\d+) ")
 _START_SECONDS = 180.0
 _GOODBYE_SECONDS = 60.0
-
-
-class SoakError(UserError):
-    """The program did not last."""
 
 
 class Stand:
@@ -41,7 +34,6 @@ class Stand:
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True, exist_ok=True)
         self.trace = folder / "trace.json"
-        self.turns: dict[int, float] = {}  # turn: monotonic time at which its answer was over
         self._sound = sound
         self._notice = notice
         self._begun = 0  # newest turn
@@ -126,8 +118,7 @@ class Stand:
 
     def _understand(self, line: str) -> None:
         self._notice(line.rstrip())
-        if begun := _BEGUN.search(line):
+        if begun := BEGUN.search(line):
             self._begun = int(begun[1])
-        if over := _OVER.search(line):
+        if over := OVER.search(line):
             self._over = int(over[1])
-            self.turns[self._over] = time.monotonic()
