@@ -121,6 +121,7 @@ class Broken:
     """What came of an interruption."""
 
     silence: float | None  # seconds from the visitor's first sound to the avatar's last; None: it went on
+    between: bool  # it drew breath just then, and said nothing more
     mouth: float  # millimetres between the lips, beyond rest, from 0.1 s after that
     late: bool  # something more of the old turn was heard
 
@@ -129,12 +130,13 @@ def interruption(hall: Hall, asked: Sequence[Sound], seed: int) -> list[Figure]:
     """How soon it falls silent for somebody who speaks into its answer."""
     rng = np.random.default_rng(seed)
     results = [_interrupt(hall, sound, float(rng.uniform(1.0, 4.0))) for sound in asked]
-    silent = [1000 * result.silence for result in results if result.silence is not None]
+    silent = [1000 * result.silence for result in results if result.silence is not None and not result.between]
     mouths = [result.mouth for result in results if result.silence is not None]
     return [
         _percentile("from a visitor's first sound to silence, median", silent, 50, 250.0, "ms"),
         _percentile("the same, 95 %", silent, 95, 400.0, "ms"),
         Figure("visitors it talked over", _share(result.silence is None for result in results), "%"),
+        Figure("visitors who met a pause, left out above", float(sum(result.between for result in results)), ""),
         Figure("lips apart beyond rest 100 ms later, at most", max(mouths, default=None), "mm", _REST_MM),
         Figure("old turns heard after their end", float(sum(result.late for result in results)), "", 0.0),
     ]
@@ -147,18 +149,19 @@ def _interrupt(hall: Hall, sound: Sound, after: float) -> Broken:
     stopped = hall.until(lambda: any(turn.turn == old and turn.interrupted for turn in hall.turns), last - first + 1.0)
     over = time.monotonic()
     hall.until(lambda: time.monotonic() > last + 0.2, 60)
-    silence = hall.ear.last_between(first, over + _FADED_SECONDS) or first  # it may have drawn breath just then
+    heard = hall.ear.last_between(first, over + _FADED_SECONDS)
+    silence = first if heard is None else heard
     spoken_again = hall.spoken_from(old, last + 0.2)
     hall.until(lambda: hall.client.status.turn is not None and hall.client.status.turn.number != old, 5.0)
     begun = time.monotonic()
     hall.client.new_conversation()
     hall.quiet()
     if not stopped:
-        return Broken(None, 0.0, False)
+        return Broken(None, False, 0.0, False)
     again = hall.ear.first_after(silence + 0.001)
     widest = hall.renderer.widest(max(silence, over) + _REST_SECONDS, spoken_again)
     late = again is not None and again < min(begun - 0.5, spoken_again)
-    return Broken(max(silence - first, 0.0), max(widest - rest, 0.0), late)
+    return Broken(silence - first, heard is None, max(widest - rest, 0.0), late)
 
 
 def _talk(hall: Hall, seconds: float) -> int:
