@@ -109,8 +109,9 @@ class Answerer:
         deltas = _once(written.answer) if written else self._llm.stream(self._persona.prompt(question, history))
         self._discretion.begin()
         before = ""  # an insult may be spread over two pieces of a sentence
-        async with contextlib.aclosing(deltas):
-            async for line in self._cut(deltas, mark, written.mood if written else None):
+        cut = self._cut(deltas, mark, written.mood if written else None)
+        async with contextlib.aclosing(deltas), contextlib.aclosing(cut) as lines:
+            async for line in lines:
                 if written or self._may_be_said(before, line.text):  # what was written down is said as it is
                     yield line
                     before = line.text
@@ -127,7 +128,7 @@ class Answerer:
     def _is_clean(self, text: str) -> bool:
         return self._decency is None or self._decency.is_clean(text)
 
-    async def _cut(self, deltas: AsyncIterator[str], mark: Mark, named: Mood | None) -> AsyncIterator[Utterance]:
+    async def _cut(self, deltas: AsyncIterator[str], mark: Mark, named: Mood | None) -> AsyncGenerator[Utterance]:
         """The sentences in ``deltas``, also when they break off; of an answer cut for its length only whole ones."""
         cutter, reader, begun, broken = SentenceCutter(), self._reader(), False, None
         try:
