@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sparse
@@ -12,9 +13,11 @@ from demo.frame_queue import FrameQueue
 from demo.gltf_head import load_gltf_head
 from demo.life import Landmarks
 from demo.look import Look
-from demo.puppet import Puppet, PuppetQueue, head_landmarks, missing_shapes
 from demo.settings import Settings
 from streamingtalker.topology import Rig, Topology, load_rig, load_talking_mesh
+
+if TYPE_CHECKING:
+    from demo.puppet import Puppet
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +41,11 @@ class ShownFace:
     landmarks: Landmarks
     fps: float
     talking: Topology  # whose frames the server sends
-    puppet: Puppet | None = None  # makes the head's frames of them, where that is another mesh
+    puppet: "Puppet | None" = None  # makes the head's frames of them, where that is another mesh
 
     def queue(self, capacity: int) -> FrameQueue:
         """A queue that takes the talking mesh's frames and gives out those of what is drawn."""
-        return FrameQueue(capacity) if self.puppet is None else PuppetQueue(capacity, self.puppet)
+        return FrameQueue(capacity) if self.puppet is None else self.puppet.queue(capacity)
 
 
 def shown_face(settings: Settings, avatar: Path) -> ShownFace:
@@ -62,6 +65,8 @@ def shown_face(settings: Settings, avatar: Path) -> ShownFace:
 
 def gltf_face(path: Path) -> ShownFace:
     """A glTF head that the frames of our talking mesh move. Raises HeadError."""
+    from demo.puppet import Puppet, head_landmarks, missing_shapes  # its solver takes 0.2 s to load
+
     head, rig = load_gltf_head(path), load_rig()
     if lacking := missing_shapes(head):
         log.info("%s lacks %d of ARKit's 52 shapes: %s.", path, len(lacking), ", ".join(lacking))

@@ -5,7 +5,8 @@ import logging
 import numpy as np
 from scipy import sparse
 
-from demo.export.arkit import SHAPES, Solver
+from demo.export.arkit import SHAPES
+from demo.export.fitting import Solver
 from demo.frame_queue import FrameQueue
 from demo.gltf_head import GltfHead
 from demo.life import Landmarks
@@ -30,6 +31,10 @@ class Puppet:
     def offsets(self, frame: np.ndarray) -> np.ndarray:
         """Offsets float32 [V of the head, 3] for a frame [V of the talking mesh, 3], both in metres."""
         return (self._shapes @ self._solver.weights(frame[None])[0]).reshape(-1, 3)
+
+    def queue(self, capacity_frames: int) -> "PuppetQueue":
+        """A queue that takes the talking mesh's frames and gives out the head's."""
+        return PuppetQueue(capacity_frames, self)
 
 
 class PuppetQueue(FrameQueue):

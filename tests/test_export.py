@@ -16,7 +16,8 @@ from PIL import Image
 from demo.avatar import load_avatar
 from demo.canvas import OffscreenCanvas
 from demo.export.__main__ import main
-from demo.export.arkit import ROTATIONS, SHAPES, Fit, fit_weights, timecode, write_live_link
+from demo.export.arkit import ROTATIONS, SHAPES, Fit, timecode, write_live_link
+from demo.export.fitting import fit_weights
 from demo.export.gltf import write_gltf
 from demo.export.gltf_parts import Numbers
 from demo.gltf_head import HeadError, arkit_name, load_gltf_head

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from demo.avatar import load_avatar
-from demo.export.arkit import fit_weights
+from demo.export.fitting import fit_weights
 from demo.export.live import Take, TurnExporter, check_place, finish, last_turn
 from demo.export.motion import ExportError, load_motion
 from demo.preflight import check

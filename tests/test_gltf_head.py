@@ -16,7 +16,8 @@ from PIL import Image
 from demo.avatar import load_avatar
 from demo.bare import gltf_face, shown_face
 from demo.canvas import OffscreenCanvas
-from demo.export.arkit import SHAPES, fit_weights
+from demo.export.arkit import SHAPES
+from demo.export.fitting import fit_weights
 from demo.export.gltf import write_gltf
 from demo.gltf_head import GltfHead, HeadError, load_gltf_head
 from demo.life import Life

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from demo.avatar import Avatar, load_avatar
-from demo.export.arkit import Fit, fit_weights, write_live_link, write_weights
+from demo.export.arkit import Fit, write_live_link, write_weights
+from demo.export.fitting import fit_weights
 from demo.export.gltf import write_gltf
 from demo.export.gltf_parts import gltf_library
 from demo.export.motion import ExportError, check_mesh, load_motion

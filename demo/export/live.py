@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from demo.avatar import Avatar, load_avatar
-from demo.export.arkit import fit_weights, write_live_link
+from demo.export.arkit import write_live_link
 from demo.export.gltf import write_gltf
 from demo.export.gltf_parts import gltf_library
 from demo.export.motion import ExportError
@@ -184,6 +184,8 @@ def work(pipe: Connection, avatar: Path) -> None:
 
 def finish(take: Take, seconds: float, avatar: Avatar) -> None:
     """Make the files of a take of which the first ``seconds`` were heard; its frames are deleted."""
+    from demo.export.fitting import fit_weights  # takes 0.2 s to load: in the background process, then
+
     shorten(take.sound, seconds)
     frame_bytes = avatar.template.size * 2
     size = take.frames.stat().st_size
