@@ -122,10 +122,6 @@ def a_turn(number, voice_to_voice=700.0, **offset):
     }
 
 
-def broken(verdict):
-    return {one.name for one in verdict.findings if one.kept is False}
-
-
 def test_a_steady_run_is_within_every_limit(tmp_path):
     verdict = a_run(tmp_path)
     assert verdict.kept and verdict.turns == 60 and all(one.kept for one in verdict.findings)
@@ -147,13 +143,20 @@ def test_a_steady_run_is_within_every_limit(tmp_path):
         {"turn": lambda k: {"starved_ms": 20.0 * (k == 7)}},
         {"turn": lambda k: a_turn(k, 801.0)},
         {"turn": lambda k: a_turn(k, 550.0 if k < 40 else 651.0)},
-        {"turn": lambda k: a_turn(k, max=41.0) if k == 7 else {}},
+        {"turn": lambda k: a_turn(k, min=-41.0) if k == 7 else {}},
     ],
     ids=lambda fault: next(iter(fault)),
 )
 def test_each_broken_limit_is_found(tmp_path, fault):
     verdict = a_run(tmp_path, **fault)
     assert not verdict.kept and "broken" in report(verdict) and "**no**" in report(verdict)
+
+
+def test_a_picture_that_came_late_is_sound_that_was_early(tmp_path):
+    rows = a_run(tmp_path, turn=lambda k: a_turn(k, min=-30.0, p5=-16.0)).findings
+    measured = {one.name: (one.measured, one.kept) for one in rows}
+    assert measured["offset, 5–95 %"] == ("-2.0 to +16.0 ms", False)
+    assert measured["offset, all"] == ("-8.0 to +30.0 ms", True)
 
 
 def test_a_run_that_was_broken_off_is_judged(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.measure.sync import ALL_MS, MEDIAN_MS, MOST_MS, WANDER_MS
 from demo.soak.record import DEEDS, OFFSETS, PROCESSES, Table, alone, read_status, read_table, read_turns
 
 WARM_SECONDS = 600.0  # before that caches fill
@@ -13,10 +14,6 @@ SPREAD = 2  # file descriptors, threads, temporary files: up or down
 SOON_MS, LATE_MS = 800.0, 1200.0  # voice to voice: median, 95 %
 WORSE_MS, WORSE_SHARE = 100.0, 0.10  # at the end than at the beginning: the greater of the two
 ANSWERED = 0.9  # of the questions asked alone
-MIDDLE_MS = 10.0  # pictures: median, either way
-MOST_MS = (-45.0, 15.0)  # 5-95 %
-ALL_MS = (-60.0, 40.0)
-MOVED_MS = 5.0  # median of the end from that of the beginning
 _WINDOW_SECONDS = 3600.0  # beginning and end are a third each, or this
 _FEW = 10  # with fewer turns a median says nothing
 _BRIEF_SECONDS = 60.0  # a process that lives shorter is a tool, not a part of the program
@@ -240,9 +237,9 @@ def _no_worse(name: str, first: np.ndarray, last: np.ndarray, share: float) -> F
 
 
 def synchrony(turns: Table, windows: Windows) -> tuple[Finding, ...]:
-    """How far pictures were from their moment; negative is late."""
+    """How far pictures were from their sound; positive: the sound was early, the picture late."""
     shown = {name: column[~np.isnan(turns["offset_p50_ms"])] for name, column in turns.items()}
-    limits = f"± {MIDDLE_MS:.0f} ms", _limits(MOST_MS), _limits(ALL_MS)
+    limits = f"± {MEDIAN_MS:.0f} ms", _limits(MOST_MS), _limits(ALL_MS)
     names = "offset, median", "offset, 5–95 %", "offset, all"
     if not len(shown["turn"]):
         unseen = tuple(Finding(*row, None) for row in zip(names, ("no pictures",) * 3, limits, strict=True))
@@ -250,7 +247,7 @@ def synchrony(turns: Table, windows: Windows) -> tuple[Finding, ...]:
     low, middle, high = quantiles(shown, (0.05, 0.5, 0.95))
     least, most = float(shown["offset_min_ms"].min()), float(shown["offset_max_ms"].max())
     return (
-        Finding(names[0], f"{middle:+.1f} ms", limits[0], abs(middle) <= MIDDLE_MS),
+        Finding(names[0], f"{middle:+.1f} ms", limits[0], abs(middle) <= MEDIAN_MS),
         Finding(names[1], f"{low:+.1f} to {high:+.1f} ms", limits[1], MOST_MS[0] <= low and high <= MOST_MS[1]),
         Finding(names[2], f"{least:+.1f} to {most:+.1f} ms{_outside(shown)}", limits[2], not _outside(shown)),
         _moved(shown, windows),
@@ -263,22 +260,22 @@ def quantiles(turns: Table, shares: tuple[float, ...]) -> tuple[float, ...]:
     Closer than the median of medians: a turn that was broken off after three pictures does not count like a long one.
     """
     known = np.stack([turns[name] for name in OFFSETS], 1)
-    levels = (np.arange(100) + 0.5) / 100
-    ms = np.stack([np.interp(levels, (0, 0.05, 0.5, 0.95, 1), five) for five in known]).ravel()
-    weights = np.repeat(np.maximum(turns["pictures"], 1), len(levels))
-    order = np.argsort(ms)
-    reached = (np.cumsum(weights[order]) - weights[order] / 2) / weights.sum()
-    return tuple(float(value) for value in np.interp(shares, reached, ms[order]))
+    weights = np.maximum(turns["pictures"], 1)
+    ms = np.unique(known)
+    below = sum(
+        weight * np.interp(ms, five, (0, 0.05, 0.5, 0.95, 1)) for five, weight in zip(known, weights, strict=True)
+    )
+    return tuple(float(value) for value in np.interp(shares, below / weights.sum(), ms))
 
 
 def _moved(shown: Table, windows: Windows) -> Finding:
-    name, limit = "offset since the beginning, median", f"± {MOVED_MS:.0f} ms"
+    name, limit = "offset since the beginning, median", f"± {WANDER_MS:.0f} ms"
     first, last = (_cut(shown, window) for window in (windows.first, windows.last))
     counts = len(first["turn"]), len(last["turn"])
     if min(counts) < _FEW:
         return Finding(name, f"{counts[0]} and {counts[1]} turns are too few to tell", limit, None)
     moved = quantiles(last, (0.5,))[0] - quantiles(first, (0.5,))[0]
-    return Finding(name, f"{moved:+.1f} ms", limit, abs(moved) <= MOVED_MS)
+    return Finding(name, f"{moved:+.1f} ms", limit, abs(moved) <= WANDER_MS)
 
 
 def _outside(turns: Table) -> str:

@@ -31,11 +31,12 @@ PROCESSES = (
     "late_ms",
 )
 DEEDS = ("seconds", "until", "deed")
-OFFSETS = tuple(f"offset_{name}_ms" for name in ("min", "p5", "p50", "p95", "max"))
+OFFSETS = tuple(f"offset_{name}_ms" for name in ("min", "p5", "p50", "p95", "max"))  # positive: sound early
 TURNS = ("seconds", "turn", "alone", "voice_to_voice_ms", "underruns", "starved_ms", "pictures", *OFFSETS)
 
 BEGUN = re.compile(r"\bTurn (\d+):")
 OVER = re.compile(r"\bAnswer (\d+) ")
+_FROM_TRACE = ("max", "p95", "p50", "p5", "min")  # there positive is a picture that came early: the other way round
 _LINGERING = ("flood", "ask_in_babble")  # their sound may still be heard in the next deed
 
 Table = dict[str, np.ndarray]  # column: float64 [n], or str [n]
@@ -94,7 +95,7 @@ def read_turns(out: Path) -> Table:
                         turn["underruns"],
                         turn["starved_ms"],
                         turn["frames_rendered"],
-                        *(offset.get(name, "") for name in ("min", "p5", "p50", "p95", "max")),
+                        *(-offset[name] if offset else "" for name in _FROM_TRACE),
                     )
                 )
     return read_table(out / "turns.csv", TURNS)

@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from demo.measure.sync import ALL_MS, MEDIAN_MS, MOST_MS
 from demo.soak.judgement import (
-    ALL_MS,
     LATE_MS,
     MB_AN_HOUR,
-    MIDDLE_MS,
-    MOST_MS,
     SOON_MS,
     Verdict,
     Windows,
@@ -126,11 +124,11 @@ def _offset(panel: "Axes", turns: Table) -> None:
     panel.vlines(minutes, turns["offset_min_ms"], turns["offset_max_ms"], color="tab:blue", alpha=0.15, label="all")
     panel.vlines(minutes, turns["offset_p5_ms"], turns["offset_p95_ms"], color="tab:blue", alpha=0.6, label="5–95 %")
     panel.plot(minutes, turns["offset_p50_ms"], ".", color="tab:blue", markersize=4, label="median")
-    for limit in (-MIDDLE_MS, MIDDLE_MS, *MOST_MS, *ALL_MS):
+    for limit in (-MEDIAN_MS, MEDIAN_MS, *MOST_MS, *ALL_MS):
         panel.axhline(limit, color="tab:red", linewidth=0.8, linestyle="--")
     if np.isfinite(turns["offset_min_ms"]).any():
-        panel.set_ylim(min(-70.0, max(np.nanmin(turns["offset_min_ms"]) - 5, -200.0)), 50.0)
-    panel.set_ylabel("offset of pictures, ms\n(negative: late)")
+        panel.set_ylim(-70.0, max(50.0, min(np.nanmax(turns["offset_max_ms"]) + 5, 200.0)))
+    panel.set_ylabel("offset, ms\n(positive: sound early)")
     _legend(panel)
 
 
