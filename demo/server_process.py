@@ -27,16 +27,21 @@ def run_usual_server(settings: Settings, pipe: Connection) -> None:
     What then is there is never looked through again, which would hold up an answer.
     """
     gc.disable()
-    from demo.engines import load_engines  # here, for the process that starts this one needs nothing of it
-    from demo.server import run_server
+    try:
+        from demo.engines import load_engines  # here, for the process that starts this one needs nothing of it
+        from demo.server import run_server
 
-    async def load(settings: Settings, notify: "Notify") -> "Engines":
-        engines = await load_engines(settings, notify)
-        gc.freeze()
-        gc.enable()
-        return engines
+        async def load(settings: Settings, notify: "Notify") -> "Engines":
+            engines = await load_engines(settings, notify)
+            gc.freeze()
+            gc.enable()
+            return engines
 
-    run_server(settings, pipe, load)
+        run_server(settings, pipe, load)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("demo", "streamingtalker"):
+            raise  # a fault of ours
+        pipe.send(Failed(f"The package {error.name!r} is not installed; run 'pip install -r requirements.txt'."))
 
 
 class ServerProcess:
