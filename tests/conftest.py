@@ -45,6 +45,14 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+@pytest.hookimpl(tryfirst=True)  # before anything is chosen by its marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Windows, sound servers and most faults keep time with the clock on the wall; full disks do not."""
+    for item in items:
+        if item.path.parent.name in ("e2e", "faults") and item.path.name != "test_disk_and_memory.py":
+            item.add_marker("realtime")
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """The same random numbers in every run."""

@@ -347,6 +347,7 @@ def test_only_a_hello_may_be_sent_by_whoever_is_not_welcome():
     asyncio.run(main())
 
 
+@pytest.mark.realtime
 def test_fifty_slow_clients_hold_up_nobody():
     """Bytes that trickle in, requests without an end, and clients that never say Hello."""
 

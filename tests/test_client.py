@@ -15,6 +15,7 @@ from demo.openings import Line, Phrase, Question, Speech
 from demo.playback import Playback, SimulatedSpeaker
 from streamingtalker.audio import AudioError
 
+pytestmark = pytest.mark.realtime
 VERTICES, FPS, RATE = 3, 30.0, 24_000
 LATE_SECONDS = 0.5
 WELCOME = m.Welcome(m.PROTOCOL, "test", VERTICES, FPS, RATE, {"llm": "scripted"})

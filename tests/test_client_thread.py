@@ -31,6 +31,8 @@ from demo.trace import SessionTrace
 from streamingtalker.errors import UserError
 from tests.test_client import FPS, RATE, VERTICES, WELCOME, _frame, _respond, scripted_server
 
+pytestmark = pytest.mark.realtime
+
 
 @contextmanager
 def running_server(respond):

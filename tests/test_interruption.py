@@ -63,6 +63,7 @@ with interruptible(lambda: print("last words", flush=True)):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="that mutex is Linux's")
+@pytest.mark.realtime
 def test_a_main_thread_that_hangs_within_a_library_is_ended_by_the_first_signal():
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60)

@@ -106,6 +106,7 @@ def test_the_watchdog_is_fed_only_while_pictures_and_sound_advance(manager, tmp_
     assert "most recent call first" in (tmp_path / "stacks").read_text()
 
 
+@pytest.mark.realtime
 def test_a_part_that_hangs_is_told_once_within_three_seconds(tmp_path):
     """A renderer that stands still for good, in real time."""
     hanging, noticed = [], threading.Event()

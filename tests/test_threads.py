@@ -14,6 +14,7 @@ from demo.threads import limit_blas, yield_processors
 
 def test_numpy_multiplies_in_its_callers_thread():
     np.ones((2, 2)) @ np.ones((2, 2))
+    limit_blas(2)  # whatever the environment had said
     limit_blas()
     counts = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     assert counts and set(counts) == {1}

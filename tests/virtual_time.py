@@ -46,6 +46,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Virtual seconds."""
         return self._virtual.now
 
+    async def shutdown_default_executor(self, *_: object) -> None:
+        """At once: there are no threads to wait for, and asyncio's way starts one, which this loop would not await."""
+
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """The result of ``main``, in virtual time."""

@@ -15,7 +15,7 @@ from tests.e2e.test_conversation import Demo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 
-LONG = "I am going to say something rather long now, so that there is time to pull the plug while I am speaking. " * 3
+LONG = "I am going to say something rather long now, so that there is time to pull the plug while I am speaking. " * 2
 
 
 @pytest.fixture
