@@ -2,9 +2,10 @@
 
 A network that tells voices from noise takes laughs and hums for speech. What they lack is variety: a hum, a laugh or an
 "uh-huh" is one sound again and again, while the first quarter second of any sentence already goes from sound to sound.
-So the spread of the spectral envelope over the voiced and the loud parts decides, in a weighting learnt from voices of
-many synthesizers on one side and from models of coughs, laughs and hums on the other, all heard over an echo that was
-taken away: that leaves a voice more ragged than it was.
+So it is the spread of the spectral envelope that decides, over the voiced and the loud parts, with how steady voice and
+loudness are. How far in all a microphone favours low or high sounds changes nothing. The weights were learnt by
+``python -m demo.measure judge`` from voices of many synthesizers on one side and models of coughs, laughs and hums on
+the other, all heard over the avatar's echo that was taken away: that leaves a voice more ragged than it was.
 """
 
 import functools
@@ -20,18 +21,20 @@ _BANDS, _CEPSTRA = 22, 12
 _VOICED = 0.6  # of the autocorrelation's peak at the pitch, 1 for a periodic sound
 _LOUD_DB = 18.0  # below the loudest moment: it counts no more
 _MIN_VOICED = 6  # windows
+_FEW = 3  # windows, at the beginning and at the end
 
 _FLOOR = 1e-6  # of the loudest band: what is fainter counts as that
 _KEPT = 200  # windows
-_SPEECH = (0.4, -0.2)  # evidence of what is surely speech: at first, and once more of it was heard
-_MORE = (0.3, 0.45)  # seconds of sound between which the one becomes the other
-_PERHAPS = -0.5  # of what is speech if words are recognised in it
-_SENTENCE = (3, -2.0)  # so many words, and the evidence that suffices with them
+_SPEECH = 0.8  # evidence of what is surely speech
+_PERHAPS = 0.0  # of what is speech if words are recognised in it
+_SENTENCE = (3, -1.0)  # so many words, and the evidence that suffices with them
 _NONE = -100.0
-# Of the cepstrum's spread over voiced windows: in all, of each of its first four, of the others; of its spread over
-# loud windows; of the voiced share; and, against, of its jumps from window to window. All but the share are logarithms.
-_WEIGHTS = np.array([2.3, -3.0, -0.1, -0.2, 1.5, 1.9, 5.0, 2.8, -1.9])
-_BIAS = -16.1
+# Of logarithms of how much varies: over voiced windows the cepstrum, its first coefficient, the middle bands against
+# the low ones, and the cepstrum from the first of them to the last; over loud windows the cepstrum, the high bands
+# against the low ones, the level from one to the next; over voiced ones again the cepstrum from one to the next. Then
+# what share of the loud windows is voiced, what share of all, and the logarithm of how many there are.
+WEIGHTS = np.array([2.87, -2.49, -0.33, 0.69, 3.26, 0.60, -2.26, 3.97, 5.80, -2.56, -1.16])
+BIAS = -6.43
 
 # A first word that nobody says while listening, however short it sounds.
 _COMMANDS = frozenset(
@@ -63,13 +66,11 @@ class SpeechJudge:
         self._levels: list[float] = []  # dB of each window
         self._voicing: list[float] = []
         self._bands: list[np.ndarray] = []  # power in each
-        self._heard = 0.0  # seconds
         self.evidence = _NONE  # for speech, logarithm of its odds
 
     def feed(self, pcm: np.ndarray) -> None:
         """The next samples, float32 [n]."""
         self._pcm = np.concatenate([self._pcm, pcm])
-        self._heard += len(pcm) / RATE
         while len(self._pcm) >= _LONG:
             self._look(self._pcm[:_LONG])
             self._pcm = self._pcm[_HOP:]
@@ -80,7 +81,7 @@ class SpeechJudge:
     @property
     def sure(self) -> bool:
         """Whether it is speech by its sound alone."""
-        return self.evidence >= float(np.interp(self._heard, _MORE, _SPEECH))
+        return self.evidence >= _SPEECH
 
     def believes(self, text: str) -> bool:
         """Whether it is speech, now that ``text`` was recognised in it."""
@@ -90,20 +91,34 @@ class SpeechJudge:
         many, enough = _SENTENCE
         return self.evidence >= (enough if len(words) >= many else _PERHAPS) and not is_back_channel(text)
 
-    def _weigh(self) -> float:
-        if not self._levels:
-            return _NONE
-        loud = np.array(self._levels) > max(self._levels) - _LOUD_DB
+    def traits(self) -> np.ndarray | None:
+        """What the evidence is weighed from, float64 [11] as in ``WEIGHTS``; None where hardly any is voiced."""
+        levels, bands = np.array(self._levels), np.array(self._bands)
+        if not len(levels):
+            return None
+        loud = levels > levels.max() - _LOUD_DB
         voiced = loud & (np.array(self._voicing) > _VOICED)
         if voiced.sum() < _MIN_VOICED:
-            return _NONE
-        bands = np.array(self._bands)
-        cepstra = np.log(bands + _FLOOR * bands.max()) @ _cosines().T
-        spread = cepstra[voiced].std(axis=0)
-        jumps = np.abs(np.diff(cepstra[voiced], axis=0)).mean()
-        varieties = [_norm(spread), *spread[:4], _norm(spread[4:]), _norm(cepstra[loud].std(axis=0))]
-        *spreads, jump = np.log(0.1 + np.array([*varieties, jumps]))
-        return float(np.array([*spreads, voiced.sum() / loud.sum(), jump]) @ _WEIGHTS) + _BIAS
+            return None
+        spectra = np.log(bands + _FLOOR * bands.max())
+        cepstra = spectra @ _cosines().T
+        spoken, spread = cepstra[voiced], cepstra[voiced].std(axis=0)
+        varieties = [
+            _norm(spread),
+            spread[0],
+            _against(spectra, slice(6, 12), slice(5))[voiced].std(),
+            _norm(spoken[-_FEW:].mean(axis=0) - spoken[:_FEW].mean(axis=0)),
+            _norm(cepstra[loud].std(axis=0)),
+            _against(spectra, slice(11, None), slice(8))[loud].std(),
+            np.abs(np.diff(levels[loud])).mean(),
+            np.abs(np.diff(spoken, axis=0)).mean(),
+        ]
+        counts = [voiced.sum() / loud.sum(), voiced.mean(), np.log(len(levels))]
+        return np.array([*np.log(0.1 + np.array(varieties)), *counts])
+
+    def _weigh(self) -> float:
+        traits = self.traits()
+        return _NONE if traits is None else float(traits @ WEIGHTS) + BIAS
 
     def _look(self, pcm: np.ndarray) -> None:
         power = np.abs(np.fft.rfft(pcm[:_WINDOW] * np.hanning(_WINDOW), _FFT)) ** 2
@@ -130,6 +145,11 @@ def _words(text: str) -> list[str]:
 
 def _norm(vector: np.ndarray) -> float:
     return float(np.sqrt(np.square(vector).sum()))
+
+
+def _against(spectra: np.ndarray, these: slice, those: slice) -> np.ndarray:
+    """By how much some bands are louder than others in each window [T]; ``spectra`` [T, 22] are logarithms."""
+    return spectra[:, these].mean(axis=1) - spectra[:, those].mean(axis=1)
 
 
 def _voicing(pcm: np.ndarray) -> float:

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 LONGEST_SECONDS = 30.0  # of an utterance
 _TAIL_SECONDS = 0.25  # stays deaf after the avatar fell silent: rooms reverberate
 _SILENCE_DB = -100.0  # the lowest level told
-_ATTACK = RATE // 10  # samples by which a voice begins before it is taken for one
+ATTACK = RATE // 10  # samples by which a voice begins before it is taken for one
 _RECORDING_GRACE = RATE // 2  # samples after a recording within which an utterance in it has begun, if there is one
 
 
@@ -176,7 +176,7 @@ class Listener:
             self._utterance += 1
             self._started = event.sample
             self._speakers.begin(self._utterance, block.time_of(event.first))
-            self._speakers.hear(event.audio[max(0, event.first - event.sample - _ATTACK) :], mode)
+            self._speakers.hear(event.audio[max(0, event.first - event.sample - ATTACK) :], mode)
         if isinstance(event, SpeechAudio):
             self._speakers.hear(event.audio, mode)
         if isinstance(event, SpeechEnded):

@@ -25,7 +25,7 @@ from demo.supervision import Restarts
 log = logging.getLogger(__name__)
 
 _RISE_SECONDS = 0.08  # from rest into speech
-_REST_SECONDS = 0.10  # from speech to rest
+_REST_SECONDS = 0.07  # from speech to rest: there within 0.1 s of a voice that stops, also where a picture is late
 _TOO_LATE = 0.040  # seconds: such a picture does more harm than the one before it standing still
 _LITTLE_FACE = 0.25  # seconds of face ahead of the sound: who makes it needs the processor more than pictures do
 _FROZEN = 0.25  # seconds: after that one is shown whatever its time, a face that stands still is worse

@@ -6,6 +6,7 @@ import sys
 MODES = {
     "answer": "demo.measure.answer",
     "conversation": "demo.measure.conversation",
+    "judge": "demo.measure.judge",
     "kiosk": "demo.measure.kiosk",
     "sync": "demo.measure.sync",
 }

@@ -1,6 +1,6 @@
 """What visitors say, spoken on the spot by voices that are not the avatar's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def questions(count: int, folder: Path, seed: int = 0) -> list[Sound]:
     asked = []
     for number in range(count):
         voice = voices[number % len(voices)]
-        manner = Manner(pace=float(rng.uniform(0.9, 1.15)))
+        manner = _manner(rng)
         if number % _HESITATION == _HESITATION - 1:
             parts: tuple[str, ...] = HESITATIONS[number // _HESITATION % len(HESITATIONS)]
         else:
@@ -90,6 +90,15 @@ def questions(count: int, folder: Path, seed: int = 0) -> list[Sound]:
     return asked
 
 
+def sentences(texts: Sequence[str], folder: Path, rng: np.random.Generator) -> list[Sound]:
+    """``texts`` by each voice that this machine has. Raises UserError where no synthesizer is installed."""
+    return [
+        _sound(text, voice, _trimmed(_spoken(voice, text, _manner(rng))), folder / f"{voice}_{number}.wav")
+        for voice in _voices()
+        for number, text in enumerate(texts)
+    ]
+
+
 def noises(count: int, folder: Path, seed: int = 0) -> list[Sound]:
     """``count`` coughs, laughs, claps and "mm-hm"s in turn."""
     rng = np.random.default_rng(seed)
@@ -98,6 +107,10 @@ def noises(count: int, folder: Path, seed: int = 0) -> list[Sound]:
         _sound(name, "", NO_INTERRUPTIONS[name](rng), folder / f"noise_{number}.wav")
         for number, name in ((number, names[number % len(names)]) for number in range(count))
     ]
+
+
+def _manner(rng: np.random.Generator) -> Manner:
+    return Manner(pace=float(rng.uniform(0.9, 1.15)))
 
 
 def _voices() -> list[str]:
