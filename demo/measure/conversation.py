@@ -151,7 +151,7 @@ def _interrupt(hall: Hall, sound: Sound, after: float) -> Broken:
     hall.until(lambda: time.monotonic() > last + 0.2, 60)
     heard = hall.ear.last_between(first, over + _FADED_SECONDS)
     silence = first if heard is None else heard
-    spoken_again = hall.spoken_from(old, last + 0.2)
+    next_turn = hall.next_turn_from(old, last + 0.2)
     hall.until(lambda: hall.client.status.turn is not None and hall.client.status.turn.number != old, 5.0)
     begun = time.monotonic()
     hall.client.new_conversation()
@@ -159,8 +159,8 @@ def _interrupt(hall: Hall, sound: Sound, after: float) -> Broken:
     if not stopped:
         return Broken(None, False, 0.0, False)
     again = hall.ear.first_after(silence + 0.001)
-    widest = hall.renderer.widest(max(silence, over) + _REST_SECONDS, spoken_again)
-    late = again is not None and again < min(begun - 0.5, spoken_again)
+    widest = hall.renderer.widest(max(silence, over) + _REST_SECONDS, next_turn)
+    late = again is not None and again < min(begun - 0.5, next_turn)
     return Broken(silence - first, heard is None, max(widest - rest, 0.0), late)
 
 

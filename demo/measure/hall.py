@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -221,10 +222,11 @@ class Hall:
         """Numbers of the turns that the screen showed then."""
         return {moment.turn for moment in self.moments if moment.turn is not None and begin <= moment.time <= end}
 
-    def spoken_from(self, old: int, end: float) -> float:
-        """When the first turn after ``old`` began to be spoken, or ``end``."""
-        begun = (m.time for m in self.moments[:] if m.turn is not None and m.turn > old and m.state == "speaking")
-        return min(next(begun, end), end)
+    def next_turn_from(self, old: int, end: float) -> float:
+        """When the last picture before the first turn after ``old`` was shown, or ``end``."""
+        moments = self.moments[:]
+        newer = (m.time for m, after in pairwise(moments) if after.turn is not None and after.turn > old)
+        return min(next(newer, end), end)
 
     def _is_quiet(self) -> bool:
         status = self.client.status
