@@ -86,7 +86,9 @@ _GRAMMARS = {
             "could you", "would you", "do you", "i want", "i would like", "i'd like", "i wonder", "i was wondering",
             "i think", "let's", "what", "how", "who", "where", "when", "why", "excuse me", "what about", "how about",
             "i have a question", "please tell me", "can you tell me", "could you tell me", "do you know", "one more",
-            "you know", "i mean",
+            "you know", "i mean", "i want to know", "i wanted to know", "i would like to know", "i'd like to know",
+            "i would love to know", "i want to ask", "i wanted to ask", "i would like to ask", "i'd like to ask",
+            "may i ask", "can i ask", "please explain", "do you happen to know",
         ),
     ),
     "de": _Grammar(

@@ -111,6 +111,9 @@ What I want to ask is when?
 do you know where
 I was wondering if you end.
 I want to know whether you like.
+I would like to know.
+I wanted to ask.
+May I ask
 """
 
 
