@@ -20,8 +20,9 @@ from demo.barge_in import BIAS, WEIGHTS, SpeechJudge
 from demo.echo import CleanMicrophone, Played
 from demo.listener import ATTACK
 from demo.measure.hall import FLOOR_DB
+from demo.measure.listening import Replay
 from demo.measure.visitors import Sound, noises, sentences
-from demo.microphone import BLOCK, RATE, AudioBlock
+from demo.microphone import BLOCK, RATE
 from demo.voice_activity import SileroDetector, SpeechAudio, SpeechStarted, VoiceActivity
 from demo.voices import HibariVoice
 from streamingtalker.audio.resample import Resampler
@@ -98,29 +99,6 @@ class Heard:
         return max((float(traits @ weights) + bias for traits in self.traits if traits is not None), default=-np.inf)
 
 
-class _Timeless:
-    """A microphone that hears ``pcm`` as fast as it is read, while ``avatar`` plays from ``played``'s loudspeaker."""
-
-    name = "timeless"
-
-    def __init__(self, pcm: np.ndarray, played: Played, avatar: np.ndarray) -> None:
-        """``pcm`` at 16 kHz, ``avatar`` likewise: it is repeated."""
-        self._pcm, self._played, self._avatar = pcm, played, avatar
-
-    def open(self) -> None:
-        """Nothing is needed."""
-
-    def close(self) -> None:
-        """Nothing is needed."""
-
-    def blocks(self) -> Iterator[AudioBlock]:
-        """All of it."""
-        for position in range(0, len(self._pcm) - BLOCK + 1, BLOCK):
-            ahead = position + round(_KNOWN * RATE)
-            self._played.add(self._avatar[np.arange(ahead, ahead + BLOCK) % len(self._avatar)], ahead / RATE)
-            yield AudioBlock(self._pcm[position : position + BLOCK], position, (position + BLOCK) / RATE)
-
-
 def hear(sounds: Sequence[Sound], avatar: np.ndarray, rng: np.random.Generator) -> list[Heard]:
     """What the judge makes of ``sounds``, one after another, over ``avatar``, float32 [n] at 16 kHz."""
     pieces, begins, at = [np.zeros(round(_BEGIN * RATE), np.float32)], [], round(_BEGIN * RATE)
@@ -130,8 +108,13 @@ def hear(sounds: Sequence[Sound], avatar: np.ndarray, rng: np.random.Generator) 
         pieces.append(piece)
         at += len(piece)
     played = Played(RATE)
+
+    def play(position: int) -> None:
+        ahead = position + round(_KNOWN * RATE)
+        played.add(avatar[np.arange(ahead, ahead + BLOCK) % len(avatar)], ahead / RATE)
+
     hiss = rng.normal(0, 10 ** (FLOOR_DB / 20), 10 * RATE).astype(np.float32)
-    room = RoomMicrophone(_Timeless(np.concatenate(pieces), played, avatar), played, Room(), hiss)
+    room = RoomMicrophone(Replay(np.concatenate(pieces), before=play), played, Room(), hiss)
     return list(_judged(CleanMicrophone(room, played), sounds, begins))
 
 

@@ -3,7 +3,7 @@ goes, with the program's own echo and noise processing, voice activity and recog
 
 import queue
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,14 +29,17 @@ class Understood:
     lost: int = 0  # of them, nothing was understood
 
 
-class _Replay:
-    """A microphone that hears ``pcm`` as fast as the listener works."""
+class Replay:
+    """A microphone that hears ``pcm``, float32 [n] at 16 kHz, as fast as it is read.
+
+    ``before`` is called with the position of each block before that is heard.
+    """
 
     name = "replay"
 
-    def __init__(self, pcm: np.ndarray) -> None:
+    def __init__(self, pcm: np.ndarray, before: Callable[[int], None]) -> None:
         self._pcm = pcm
-        self.listener: Listener | None = None
+        self._before = before
 
     def open(self) -> None:
         """Nothing is needed."""
@@ -47,16 +50,15 @@ class _Replay:
     def blocks(self) -> Iterator[AudioBlock]:
         """All of it."""
         for position in range(0, len(self._pcm) - BLOCK + 1, BLOCK):
+            self._before(position)
             yield AudioBlock(self._pcm[position : position + BLOCK], position, (position + BLOCK) / RATE)
-            if self.listener is not None:
-                self.listener.settle()
 
 
 def understand(pcm: np.ndarray, recognizer: Recognizer) -> Understood:
     """What is understood of float32 [n] at 16 kHz."""
     events: queue.SimpleQueue[ListenerEvent] = queue.SimpleQueue()
-    replay = _Replay(pcm)
-    listener = replay.listener = Listener(CleanMicrophone(replay, Played(_SPEAKER_RATE)), recognizer, events.put)
+    replay = Replay(pcm, before=lambda _: listener.settle())
+    listener = Listener(CleanMicrophone(replay, Played(_SPEAKER_RATE)), recognizer, events.put)
     listener.start()
     listener.join()
     found = Understood()
