@@ -13,6 +13,7 @@ from streamingtalker.audio.posteriors import Recogniser
 from streamingtalker.config import AudioDims, HeadDims, MotionDims, PredictorDims, TalkerDims
 from streamingtalker.talker import Talker
 from streamingtalker.topology import Topology
+from tests.figures import measured, pytest_addoption, pytest_terminal_summary  # noqa: F401 - hooks and a fixture
 
 hypothesis.settings.register_profile("busy", deadline=None)  # the machine may be busy with something else
 hypothesis.settings.load_profile("busy")

@@ -348,7 +348,7 @@ def test_only_a_hello_may_be_sent_by_whoever_is_not_welcome():
 
 
 @pytest.mark.realtime
-def test_fifty_slow_clients_hold_up_nobody():
+def test_fifty_slow_clients_hold_up_nobody(measured):
     """Bytes that trickle in, requests without an end, and clients that never say Hello."""
 
     async def trickle(port: int, head: bytes) -> None:
@@ -384,7 +384,8 @@ def test_fifty_slow_clients_hold_up_nobody():
             return alone, crowded
 
     alone, crowded = asyncio.run(main())
-    print(f"a turn took {alone * 1000:.0f} ms alone and {crowded * 1000:.0f} ms among fifty slow clients")
+    measured("a turn alone", alone)
+    measured("among fifty slow clients", crowded)
     assert crowded - alone < 1.0
 
 

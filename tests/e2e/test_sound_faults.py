@@ -173,7 +173,7 @@ def unplugged(sound):
 
 
 @pytest.mark.parametrize("fault", [frozen, suspended, killed, unplugged])
-def test_a_loudspeaker_that_stops_is_stood_in_for_and_taken_back(own_sound, probe, fault):
+def test_a_loudspeaker_that_stops_is_stood_in_for_and_taken_back(own_sound, probe, fault, measured):
     began, already = time.monotonic(), probe.counted(SILENT)
     with fault(own_sound):
         probe.told(SILENT, 5, already)
@@ -184,9 +184,9 @@ def test_a_loudspeaker_that_stops_is_stood_in_for_and_taken_back(own_sound, prob
     stood = probe.standstill(began, back)
     time.sleep(1)
     offset = offset_ms(probe, own_sound)
-    print(f"{fault.__name__}: picture stood {stood:.2f} s, back {back - returned:.2f} s later, offset {offset:+.0f} ms")
-    assert stood <= NOTICED + SLACK
-    assert back - returned <= RETURNED + SLACK
+    measured("sound late a second later", -offset / 1000)
+    assert measured("picture stood", stood) <= NOTICED + SLACK
+    assert measured("sound back", back - returned) <= RETURNED + SLACK
     assert abs(offset) <= 60
 
 
@@ -198,7 +198,7 @@ def microphone_suspended(sound):
 
 
 @pytest.mark.parametrize("fault", [microphone_suspended, unplugged, killed])
-def test_a_microphone_that_stops_hears_silence_and_then_hears_again(own_sound, probe, fault, tmp_path):
+def test_a_microphone_that_stops_hears_silence_and_then_hears_again(own_sound, probe, fault, tmp_path, measured):
     already = probe.counted(DEAF)
     with fault(own_sound):
         probe.told(DEAF, 5, already)
@@ -210,5 +210,4 @@ def test_a_microphone_that_stops_hears_silence_and_then_hears_again(own_sound, p
     playing = own_sound.start_playing(voice)
     probe.wait_for(lambda moment: moment.level > 0.1, 8, "the microphone hears")
     playing.wait(20)
-    print(f"microphone, {fault.__name__}: back after {back - returned:.2f} s")
-    assert back - returned <= RETURNED + SLACK
+    assert measured("hears again", back - returned) <= RETURNED + SLACK

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +82,9 @@ def test_models_in_a_cache_that_cannot_be_written_to_are_still_found():
     assert sorted(found.stat().st_mtime_ns for found in path.parent.rglob("*")) == before
 
 
-def test_a_demo_with_little_memory_ends_in_a_sentence_or_runs(tmp_path):
+def test_a_demo_with_little_memory_ends_in_a_sentence_or_runs(tmp_path, measured):
     """2.5 GB, as in a small container: an answer, or an end with one sentence."""
+    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "run_demo.py", "--headless", "--say", "Hello.", "--record", str(tmp_path / "film.mp4")],
         cwd=REPOSITORY,
@@ -91,4 +93,5 @@ def test_a_demo_with_little_memory_ends_in_a_sentence_or_runs(tmp_path):
         timeout=200,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (2_500_000_000, 2_500_000_000)),
     )
+    measured(f"ended with status {done.returncode}", time.monotonic() - began)
     assert done.returncode in (0, 2), done.stderr

@@ -72,7 +72,7 @@ class Session:
 @pytest.mark.parametrize(
     "weather", [{"delay": 0.3, "jitter": 0.2}, {"most_bytes": 64}], ids=["300 +- 200 ms", "64 bytes at a time"]
 )
-def test_a_slow_network_loses_and_repeats_nothing(weather):
+def test_a_slow_network_loses_and_repeats_nothing(weather, measured):
     async def main() -> Session:
         session = Session()
         async with serving() as far, proxy(far, Weather(**weather)) as url:
@@ -81,11 +81,12 @@ def test_a_slow_network_loses_and_repeats_nothing(weather):
 
     session = asyncio.run(main())
     session.check()
+    measured("voice to voice at most", max(trace.spans_ms["voice_to_voice"] for trace in session.traces) / 1000)
     assert not session.away and len(session.welcomed) == 1
 
 
 @pytest.mark.timeout(60)
-def test_ten_seconds_without_a_network_in_mid_answer_lose_and_repeat_nothing():
+def test_ten_seconds_without_a_network_in_mid_answer_lose_and_repeat_nothing(measured):
     async def main() -> Session:
         session, weather = Session(), Weather()
         async with serving() as far, proxy(far, weather) as url:
@@ -98,11 +99,12 @@ def test_ten_seconds_without_a_network_in_mid_answer_lose_and_repeat_nothing():
 
     session = asyncio.run(main())
     session.check()
+    measured("the voice waited", max(trace.starved_ms for trace in session.traces) / 1000)
     assert not session.away
 
 
 @pytest.mark.timeout(60)
-def test_a_server_elsewhere_is_found_again_within_a_second():
+def test_a_server_elsewhere_is_found_again_within_a_second(measured):
     async def main() -> tuple[Session, float]:
         session = Session()
         async with serving() as url:
@@ -116,7 +118,7 @@ def test_a_server_elsewhere_is_found_again_within_a_second():
         return session, session.welcomed[1] - back
 
     session, seconds = asyncio.run(main())
-    assert len(session.welcomed) == 2 and seconds < 1
+    assert len(session.welcomed) == 2 and measured("found again", seconds) < 1
     answered = [trace.transcript for trace in session.traces if not trace.interrupted]
     assert answered[-2:] == list(QUESTIONS[1:])
     assert answered[0] in (QUESTIONS[0], "")  # again, or an apology where something had been heard
@@ -153,7 +155,7 @@ HELLO, QUESTION = frame_of(Hello(PROTOCOL)), frame_of(UserText(1, "Hm?"))
 
 
 @pytest.mark.timeout(60)
-def test_a_client_that_vanishes_after_any_number_of_bytes_leaves_its_place_and_no_half_turn():
+def test_a_client_that_vanishes_after_any_number_of_bytes_leaves_its_place_and_no_half_turn(measured):
     async def main() -> None:
         engines = light_engines()
         async with Server(engines, NoticeBoard(), 1).listening("127.0.0.1", 0) as port, asyncio.timeout(55):
@@ -169,4 +171,6 @@ def test_a_client_that_vanishes_after_any_number_of_bytes_leaves_its_place_and_n
                 await seat_is_free(url)
         assert engines.llm.asked == 0
 
+    began = time.monotonic()
     asyncio.run(main())
+    measured(f"all {len(HELLO) + len(QUESTION)} numbers of bytes", time.monotonic() - began)
