@@ -46,7 +46,7 @@ fuzz: $(VENV)/test-installed  ## damaged files and hostile messages, at length
 	$(BIN)/python -m tests.fuzz_messages --seconds 300
 	$(BIN)/python -m tests.hostile_files
 
-audit:  ## known vulnerabilities of what is installed, where their database can be reached
+audit:  ## known vulnerabilities of what requirements.lock lists, where their database can be reached
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
 	$(VENV)/audit/bin/pip-audit --require-hashes --disable-pip --timeout 10 -r requirements.lock
@@ -94,7 +94,7 @@ define install_packages
 missing=""; \
 for package in $(1); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 if ! command -v apt-get >/dev/null; then \
-  echo "No apt-get here: PortAudio and OpenGL are needed from the system (see README.md, Set-up)."; \
+  echo "No apt-get here: PortAudio and OpenGL are needed from the system (see README.md, Without make)."; \
 elif [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 elif [ -n "$$missing" ] && sudo -n true 2>/dev/null; then \
@@ -104,5 +104,5 @@ elif [ -n "$$missing" ]; then \
 fi
 endef
 
-clean:  ## remove the virtual environment and what runs have written
+clean:  ## remove the virtual environment and what runs have written, weights in runs/ too
 	rm -rf $(VENV) out runs

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "STREAMINGTALKER_TOKEN"
 SHORTEST_TOKEN = 16  # characters: nobody guesses that over a network
-_MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe())' > FILE; chmod 600 FILE"
+_MAKE_ONE = "(umask 077; python -c 'import secrets; print(secrets.token_urlsafe())' > FILE)"
 
 
 class AdmissionError(UserError):

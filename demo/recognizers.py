@@ -276,12 +276,16 @@ def _compression(text: str) -> float:
 def choose_recognizer(settings: Settings, store: ModelStore, notify: Callable[[Notice], None]) -> Recognizer:
     """The recogniser that ``settings.stt`` asks for; ``auto`` is Vosk where it can be had, else Whisper, and says so.
 
-    Loads it, after fetching its model if need be: call it in a thread. Raises UserError.
+    Loads it, after fetching its model if need be: call it in a thread. Where ``auto`` has one that understands the
+    language, nothing is fetched: a session calls nobody. Raises UserError.
     """
     language = language_of(settings.lang)
     if settings.stt == "vosk":
         return _vosk(language, store, notify)
     if settings.stt == "whisper":
+        return _whisper(language, store, notify)
+    if language == "en" and store.has(WHISPER_MODEL) and not store.installed("vosk-en"):
+        notify(Notice("info", "Whisper tiny.en listens; Vosk's model is not here: 'python -m demo.models' fetches it."))
         return _whisper(language, store, notify)
     try:
         return _vosk(language, store, notify)

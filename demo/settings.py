@@ -113,7 +113,12 @@ class Settings:
         "conversation",
         choices=("auto", "hibari", "gtts"),
     )
-    llm_model: str | None = _option(None, "model of the OpenAI-compatible service", "conversation", metavar="MODEL")
+    llm_model: str | None = _option(
+        None,
+        "model of the OpenAI-compatible service, or a .gguf file to run on this machine",
+        "conversation",
+        metavar="MODEL",
+    )
     half_duplex: bool = _option(
         False, "do not listen while the avatar speaks: for rooms in which it hears itself all the same", "conversation"
     )
@@ -278,7 +283,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--doctor", action="store_true", help="look whether everything is fit for a show, in half a minute, and stop"
     )
-    parser.add_argument("--json", action="store_true", help="with --doctor: tell it as JSON")
+    parser.add_argument("--json", action="store_true", help="with --doctor or --persona-check: as JSON")
     groups: dict[str, Any] = {}
     for item in dataclasses.fields(Settings):
         group = groups.setdefault(item.metadata["group"], parser.add_argument_group(item.metadata["group"]))

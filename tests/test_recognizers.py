@@ -1,4 +1,3 @@
-import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +7,7 @@ import pytest
 
 from demo.messages import Notice
 from demo.microphone import RATE
-from demo.models import MODELS, ModelError, ModelStore
+from demo.models import ModelError, ModelStore
 from demo.recognizers import (
     RecognizerError,
     Transcript,
@@ -202,15 +201,38 @@ def test_without_any_model_the_remedy_is_named(tmp_path):
         choose(Offline(tmp_path), stt="auto")
 
 
+class WithoutVosk(ModelStore):
+    """A store whose Vosk model cannot be had; ``here`` tells whether Whisper's has been fetched before."""
+
+    here, fetched = True, ()
+
+    def installed(self, name):
+        return self.here and not name.startswith("vosk")
+
+    def has(self, name):
+        return self.installed(name)
+
+    def fetch(self, name, progress=None):
+        self.fetched += (name,)
+        if name.startswith("vosk"):
+            raise ModelError("alphacephei.com cannot be reached, so the model vosk-en cannot be fetched.")
+        return self.path(name)
+
+
+def test_auto_takes_the_whisper_that_is_here_and_calls_nobody():
+    model("whisper-tiny-en")
+    store = WithoutVosk()
+    recognizer, (notice,) = choose(store, stt="auto")
+    assert recognizer.name == "whisper-tiny.en" and store.fetched == ("whisper-tiny-en",)
+    assert "Whisper" in notice.text and "'python -m demo.models'" in notice.text
+
+
 def test_auto_takes_whisper_where_the_vosk_site_is_out_of_reach_and_says_so():
-    home = model("whisper-tiny-en").parent
-    unreachable = dataclasses.replace(MODELS["vosk-en"], source="http://127.0.0.1:9/vosk.zip")
-    names = {"whisper-tiny-en": MODELS["whisper-tiny-en"], "vosk-none": unreachable, "vosk-en": unreachable}
-    if (home / "vosk-en").exists():
-        pytest.skip("the English Vosk model is on this machine")
-    recognizer, notices = choose(ModelStore(home, names), stt="auto")
-    assert recognizer.name == "whisper-tiny.en"
-    (notice,) = notices
+    model("whisper-tiny-en")
+    store = WithoutVosk()
+    store.here = False
+    recognizer, (notice,) = choose(store, stt="auto")
+    assert recognizer.name == "whisper-tiny.en" and store.fetched == ("vosk-en", "whisper-tiny-en")
     assert "Whisper" in notice.text and "cannot be reached" in notice.text and "\n" not in notice.text
 
 
