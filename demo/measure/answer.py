@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     print(answer.sentence())
-    print(f"{platform.platform()}, {os.cpu_count()} processors")
+    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors")
     return 0 if answer.kept or (arguments.busy and answer.whole) else 1
 
 

@@ -262,7 +262,7 @@ def _verdict(row: Figure) -> str:
 def machine() -> dict[str, object]:
     """On what it was measured, and how busy that was."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"system": platform.platform(), "processors": os.cpu_count(), "load_before": load}
+    return {"system": f"{platform.system()} {platform.machine()}", "processors": os.cpu_count(), "load_before": load}
 
 
 def measure(parts: Sequence[str], count: int, answers: int, seed: int, draws: bool) -> dict[str, list[Figure]]:

@@ -71,7 +71,7 @@ def _bounds(seen: float, unseen: float) -> dict[str, float]:
 
 MEASURES = (
     Measure("lip_error", "lip error (LVE), mm", unit="mm", relative=True),
-    Measure("lip_share", "the same, as share of a still face's", most=_bounds(0.20, 0.28), relative=True),
+    Measure("lip_share", "lip error, as share of a still face's", most=_bounds(0.20, 0.28), relative=True),
     Measure("closed", "m b p: lips closed", least=_bounds(0.98, 0.97)),
     Measure("wrongly_closed", "frames closed that should be open", most=_bounds(0.03, 0.05)),
     Measure("nasals_closed", "of these in n, ng"),
