@@ -47,7 +47,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--avatar", type=Path, default=DEFAULT_AVATAR, metavar="FILE", help="whose mesh to train for")
     parser.add_argument("--out", type=Path, default=Path("runs/default"), metavar="DIR")
     parser.add_argument(
-        "--minutes", type=float, help="of training (default: 20, where there are no --steps); what comes out depends on the machine"
+        "--minutes", type=float, help="of training (default: 20; what comes out depends on the machine)"
     )
     parser.add_argument("--steps", type=int, help="of training, over all stages, instead of minutes")
     parser.add_argument("--head", choices=["mlp", "linear"], default="mlp", help="diffusion head; linear: the paper's")
