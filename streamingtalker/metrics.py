@@ -7,6 +7,7 @@ Units are those of the vertices: metres for our faces and VOCASET, the unit of B
 import itertools
 
 import numpy as np
+from scipy.special import stdtrit
 
 
 def lip_vertex_errors(predicted: np.ndarray, true: np.ndarray, lips: np.ndarray) -> np.ndarray:
@@ -124,9 +125,6 @@ def _shifted_correlation(predicted: np.ndarray, true: np.ndarray, shift: int) ->
     return correlation(late, early)
 
 
-_STUDENT_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # two-sided, 1 to 9 degrees of freedom
-
-
 def mean_and_interval(values: np.ndarray) -> tuple[float, float]:
     """The mean of independent ``values`` [n] and the half width of its 95 % confidence interval (Student's t).
 
@@ -134,7 +132,7 @@ def mean_and_interval(values: np.ndarray) -> tuple[float, float]:
     """
     if len(values) < 2:
         return float(np.mean(values)), 0.0
-    student = _STUDENT_95[len(values) - 2] if len(values) - 2 < len(_STUDENT_95) else 1.96
+    student = stdtrit(len(values) - 1, 0.975)  # two-sided
     return float(np.mean(values)), float(student * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 

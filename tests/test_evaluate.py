@@ -197,6 +197,13 @@ def test_seeds_give_diversity(corpus):
     assert two.figures.lve == pytest.approx(np.mean([each.lve for each in two.by_seed]))
 
 
+def test_saved_motion_has_no_seeds_to_tell_apart(corpus, tmp_path, capsys):
+    folder = save_predictions(tmp_path / "same", corpus, lambda v: v)
+    assert run(corpus, "--predictions", folder, "--seeds", 3)["diversity"]["lips"] is None
+    assert main(["--data", str(corpus), "--predictions", str(folder), "--seeds", "0", "1"]) == 2
+    assert "leave out --seeds" in capsys.readouterr().err
+
+
 def test_long_sequences_are_joined_by_identity_and_cut_to_length(corpus):
     bed = TestBed(corpus)
     long = joined(bed.targets("test"), 60)

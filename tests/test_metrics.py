@@ -62,6 +62,15 @@ def test_diversity_is_the_mean_over_pairs_of_draws():
     assert np.isnan(metrics.diversity(draws[:1]))
 
 
+@pytest.mark.parametrize(("count", "student"), [(2, 12.706), (10, 2.262), (11, 2.228), (31, 2.042)])
+def test_the_interval_of_a_mean_is_students(count, student):
+    values = np.arange(count, dtype=float)
+    mean, half = metrics.mean_and_interval(values)
+    assert mean == values.mean()
+    assert half == pytest.approx(student * values.std(ddof=1) / np.sqrt(count), rel=1e-3)
+    assert metrics.mean_and_interval(values[:1]) == (0.0, 0.0)
+
+
 def test_metrics_do_not_touch_their_arguments():
     before = GUESS.copy(), TRUE.copy()
     metrics.lip_vertex_error(GUESS, TRUE, LIPS)

@@ -14,7 +14,7 @@ from streamingtalker.config import RATE
 from streamingtalker.errors import command_line
 from streamingtalker.evaluation import pictures, tables
 from streamingtalker.evaluation.figures import Score, score
-from streamingtalker.evaluation.methods import Method, SavedMethod, TalkerMethod
+from streamingtalker.evaluation.methods import Method, PredictionError, SavedMethod, TalkerMethod
 from streamingtalker.evaluation.sequences import Target, TestBed, joined
 from streamingtalker.generate import DEFAULT_WEIGHTS
 from streamingtalker.places import make_place, writing
@@ -96,6 +96,8 @@ def _export(bed: TestBed, targets: Sequence[Target], folder: Path) -> int:
 
 def _method(arguments: argparse.Namespace, bed: TestBed) -> Method:
     if arguments.predictions:
+        if len(arguments.seeds) > 1:
+            raise PredictionError("Saved motion is the same for every seed, so it has no diversity; leave out --seeds.")
         return SavedMethod(arguments.predictions, arguments.name)
     talker = load_talker(arguments.checkpoint, arguments.device)
     return TalkerMethod(talker, bed, arguments.name or arguments.checkpoint.stem, arguments.identity)
