@@ -114,6 +114,24 @@ def test_the_command_measures_all_contenders_and_writes_its_report(tiny_world, c
     assert all(measure.title in written for measure in MEASURES) and "NaN" not in written and "nan" not in written
 
 
+def test_two_talkers_never_share_a_column(tiny_world, capsys):
+    words = ["--articulation", "--data", str(tiny_world), "--seeds", "1", "--sentences", "1"]
+    weights = str(tiny_world / "mlp.safetensors")
+    assert evaluate.main([*words, "--checkpoint", weights, "--linear", weights]) == 2
+    told = capsys.readouterr().err
+    assert "'MLP head'" in told and "two runs" in told and len(told.splitlines()) == 1
+
+
+def test_a_talker_without_diffusion_has_a_column_of_its_own(tiny_world, capsys):
+    direct = tiny_talker(head=dataclasses.replace(tiny_talker().dims.head, kind="direct"))
+    save_talker(tiny_world / "direct.safetensors", direct)
+    words = ["--articulation", "--data", str(tiny_world), "--seeds", "1", "--sentences", "1"]
+    words += ["--checkpoint", str(tiny_world / "direct.safetensors"), "--json", str(tiny_world / "a.json")]
+    assert evaluate.main([*words, "--linear", str(tiny_world / "linear.safetensors")]) == 0
+    tables = json.loads((tiny_world / "a.json").read_text())["tables"]
+    assert list(tables)[0] == "no diffusion" and "linear head" in tables
+
+
 def test_what_people_wrote_below_the_tables_stays(tmp_path):
     path = tmp_path / "results.md"
     write_tables(path, "old tables")

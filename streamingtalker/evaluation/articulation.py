@@ -45,7 +45,7 @@ STILL, SHUFFLED, TARGET, REGRESSION, NO_RECOGNISER = (
     "still face", "shuffled audio", "target", "regression", "no recogniser",
 )  # fmt: skip
 KEPT = "<!-- by hand: kept when the tables above are made anew -->"
-HEADS = {"mlp": "MLP head", "linear": "linear head"}
+HEADS = {"mlp": "MLP head", "linear": "linear head", "direct": "no diffusion"}
 
 Done = Callable[[int], None]
 
@@ -86,10 +86,10 @@ class Bench:
         """Measure everything; gives the document of the run."""
         began = time.monotonic()
         talker = load_own_talker(self.options.checkpoint)
+        other = self.beside(talker)
         main = self.talker(talker)
         table = self.enter(HEADS[talker.dims.head.kind], main, self.seeds, with_shuffled=True)
-        if self.options.linear:
-            other = load_own_talker(self.options.linear)
+        if other:
             table |= self.enter(HEADS[other.dims.head.kind], self.talker(other), self.seeds)
         if self.options.regression:
             table |= self.enter(REGRESSION, self.regression(talker, main.examples), [0])
@@ -101,6 +101,18 @@ class Bench:
         if talker.dims.moods:
             measured["moods"] = moods.measure(main, talker.dims.moods, main.examples, self.sentences, self.limits)
         return measured | self.circumstances(talker) | {"seconds": round(time.monotonic() - began)}
+
+    def beside(self, talker: Talker) -> Talker | None:
+        """The talker of ``--linear``, where there is one. Raises CheckpointError where its head is ``talker``'s."""
+        if not self.options.linear:
+            return None
+        other = load_own_talker(self.options.linear)
+        if other.dims.head.kind == talker.dims.head.kind:
+            raise CheckpointError(
+                f"{self.options.linear} and {self.options.checkpoint} would share the column "
+                f"{HEADS[talker.dims.head.kind]!r}; measure weights of the same head in two runs."
+            )
+        return other
 
     def talker(self, talker: Talker) -> SystemUnderTest:
         """A talker, free-running."""
