@@ -209,6 +209,15 @@ def test_streams_of_a_farm_in_threads_are_streams_of_their_own(farm):
         list(threads.map(speak, range(12), timeout=60))
 
 
+def test_what_hubert_hears_for_a_farm_keeps_no_gradients():
+    """Else the activations of every window would be held until the clip ends."""
+    ear = side_by_side(PUBLISHED, 1).ear(recognises=False)
+    for windows in (ear.hear(speech(16000)), ear.hear(speech(16000)), ear.hear_rest()):
+        inputs = ear.give(windows)
+        assert len(inputs) > 0 and not inputs.requires_grad
+    assert not ear._stream._features.requires_grad
+
+
 def test_a_stream_without_sound_has_no_frames(farm):
     assert farm.stream().finish().shape == (0, 12, 3)
 

@@ -69,11 +69,13 @@ class StreamEar:
         """See Ear."""
         self._stream.reset()
 
+    @torch.inference_mode()
     def hear(self, pcm: np.ndarray) -> list[np.ndarray]:
         """See Ear."""
         self._inputs = self._stream.feed(np.asarray(pcm, np.float32))
         return []
 
+    @torch.inference_mode()
     def hear_rest(self) -> list[np.ndarray]:
         """See Ear."""
         self._inputs = self._stream.finish()
