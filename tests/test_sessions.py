@@ -17,6 +17,7 @@ from streamingtalker.sessions.recognition import RecognitionRequest, WindowQueue
 from streamingtalker.sessions.rows import TalkerRows
 from streamingtalker.sessions.scheduler import Scheduler, Session
 from streamingtalker.streamer import FaceStreamer
+from streamingtalker.talker import IdentityError
 from tests.conftest import fake_recogniser, tiny_talker
 from tests.test_released import released
 
@@ -282,6 +283,39 @@ def test_a_fault_reaches_who_waits_and_the_farm_goes_on(where):
     broken.clear()
     stream.reset()
     np.testing.assert_allclose(frames_of(stream, pcm, 5000), frames_of(FaceStreamer(TALKER), pcm, 5000), atol=1e-5)
+    farm.close()
+
+
+def test_an_identity_that_does_not_exist_is_refused_at_once_and_takes_no_place():
+    farm = FrameFarm(TalkerRows(TALKER, 1), [RECOGNISE])
+    with pytest.raises(IdentityError, match="0 to 1"):
+        farm.stream(identity=9)
+    assert len(frames_of(farm.stream(), speech(9000), 5000)) > 0
+    farm.close()
+
+
+def test_a_row_that_cannot_begin_is_a_fault_like_any_other():
+    rows = TalkerRows(TALKER, 1)
+    reset, broken = rows.reset, [True]
+
+    def fails(*arguments):
+        if broken:
+            raise RuntimeError("no memory")
+        reset(*arguments)
+
+    rows.reset = fails
+    farm, pcm = FrameFarm(rows, [RECOGNISE]), speech(16000)
+    stream = farm.stream()
+    with ThreadPoolExecutor(1) as thread:
+        fed = thread.submit(stream.feed, pcm)
+        try:
+            with pytest.raises(RuntimeError, match="no memory"):
+                fed.result(10)
+        finally:
+            stream.close()  # lets go of whoever still waits
+    broken.clear()
+    again = farm.stream()
+    np.testing.assert_allclose(frames_of(again, pcm, 5000), frames_of(FaceStreamer(TALKER), pcm, 5000), atol=1e-5)
     farm.close()
 
 

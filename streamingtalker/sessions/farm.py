@@ -55,7 +55,11 @@ class FrameFarm:
             thread.start()
 
     def stream(self, *, identity: int = 0, mood: Mood = Mood(), seed: int = 0) -> "FarmStream":
-        """A new stream, to be closed when it is not needed any more. At most ``rows.count`` are open at a time."""
+        """A new stream, to be closed when it is not needed any more. At most ``rows.count`` are open at a time.
+
+        Raises IdentityError.
+        """
+        self.rows.identity(identity)
         session = Session(MoodBlend(self.rows.fps, self.rows.moods, mood), identity, seed)
         with self._changed:
             assert self._open and len(self._sessions) < self.rows.count, "whoever lets streams in counts them"

@@ -47,7 +47,10 @@ class ReleasedRows:
         """What makes the sound of one stream into audio features."""
         return StreamEar(self.talker.audio.stream())
 
-    @torch.inference_mode()
+    def identity(self, index: int) -> Tensor:
+        """The style of a speaker. Raises IdentityError."""
+        return self.talker.identity(index)
+
     def reset(self, row: int, seed: int, identity: int = 0) -> None:
         """A stream begins. Raises IdentityError."""
         talker = self.talker

@@ -49,6 +49,10 @@ class TalkerRows:
         """What makes the sound of one stream into inputs; knows nothing of the other streams."""
         return SpeechEar(self.encoder, recognises)
 
+    def identity(self, index: int) -> Tensor:
+        """The style of a speaker. Raises IdentityError."""
+        return self.talker.identity(index)
+
     def reset(self, row: int, seed: int, identity: int = 0) -> None:
         """A stream begins. Raises IdentityError."""
         self._identities[row] = self.talker.identity(identity)[0]

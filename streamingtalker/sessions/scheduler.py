@@ -37,6 +37,9 @@ class Rows(Protocol):
     def ear(self, recognises: bool) -> Ear:
         """What makes the sound of one stream into inputs."""
 
+    def identity(self, index: int) -> Tensor:
+        """The style of a speaker. Raises IdentityError."""
+
     def reset(self, row: int, seed: int, identity: int = 0) -> None:
         """A stream begins."""
 
@@ -87,6 +90,7 @@ class Round:
     rows: np.ndarray  # int64 [n], ascending
     inputs: Tensor  # [n, steps, …]
     moods: Tensor  # [s, steps, M] of those that are sounding
+    beginning: np.ndarray  # bool [n] with these inputs the clip begins
     sounding: np.ndarray  # bool [n]
     ending: np.ndarray  # bool [n] with these inputs the clip ends
 
@@ -160,10 +164,6 @@ class Scheduler:
         chosen.sort(key=lambda session: session.row or 0)
         frames = self._frames if self.rows.count - len(self._free) > 1 else len(chosen[0].inputs)  # nobody is kept
         steps = min(frames, *(min(len(each.inputs), each.cold or frames) for each in chosen))
-        for session in chosen:
-            if session.fresh:
-                self.rows.reset(session.row or 0, session.seed, session.identity)
-                session.fresh = False
         self._computing.update(chosen)
         sounding = [session.cold == 0 for session in chosen]
         curves = [session.curve[:steps] for session in itertools.compress(chosen, sounding)]
@@ -172,6 +172,7 @@ class Scheduler:
             rows=np.array([session.row for session in chosen], np.int64),
             inputs=torch.stack([session.inputs[:steps] for session in chosen]),
             moods=torch.from_numpy(np.stack(curves)) if curves else torch.zeros(0),
+            beginning=np.array([session.fresh for session in chosen]),
             sounding=np.array(sounding),
             ending=np.array([session.last and len(session.inputs) == steps for session in chosen]),
         )
@@ -179,6 +180,8 @@ class Scheduler:
     @torch.inference_mode()
     def compute(self, round: Round) -> list[np.ndarray]:
         """The offsets float32 [m, V, 3] that become ready for each session of a round."""
+        for row, session in itertools.compress(zip(round.rows, round.sessions, strict=True), round.beginning):
+            self.rows.reset(int(row), session.seed, session.identity)
         made = [np.zeros((0, self.rows.vertices, 3), np.float32)] * len(round.sessions)
         if round.inputs.shape[1]:
             audio = self.rows.hear(round.rows, round.inputs)
@@ -201,6 +204,7 @@ class Scheduler:
         """Hand the frames of a round to its sessions."""
         steps = round.inputs.shape[1]
         for session, sounds, frames in zip(round.sessions, round.sounding, made, strict=True):
+            session.fresh = False
             session.inputs = session.inputs[steps:]
             if sounds:
                 session.curve = session.curve[steps:]
