@@ -76,7 +76,8 @@ class FaceStreamer:
 
     Any chopping of the sound gives the same frames, and more sound never changes a frame already given. In all there
     are ceil(samples · fps / 16000) frames; frame k belongs to the sound at k / fps seconds. Memory and work per frame
-    do not grow with the length.
+    do not grow with the length, except where HuBERT hears the whole utterance (see ``hear_live``): then all sound is
+    kept, and heard at its end.
 
     A call takes as long as the frames it gives; who wants the first frame early feeds pieces of about 0.1 s.
     """
@@ -103,6 +104,10 @@ class FaceStreamer:
     def set_mood(self, mood: Mood) -> None:
         """Turn to ``mood``, within half a second from the next frame on. A model without moods stays as it is."""
         self._moods.turn_to(mood)
+
+    def follow_moods(self, curve: np.ndarray) -> None:
+        """Have the next frames in moods that are known ahead: intensities [T, M] of the model's moods."""
+        self._moods.follow(curve)
 
     def reset(self, seed: int | None = None) -> None:
         """Forget the sound and the motion; begin again, in the mood last set, with ``seed`` or that it had."""

@@ -1,5 +1,6 @@
 """Many streams side by side: each gives what a stream of its own would, whoever else comes and goes."""
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamingtalker.audio.hubert import ContextWindow
-from streamingtalker.config import HeadDims, Sampling
+from streamingtalker.config import ConfigError, HeadDims, Sampling
 from streamingtalker.mood import Mood, MoodBlend
 from streamingtalker.sessions.farm import FrameFarm, LeftError, side_by_side
 from streamingtalker.sessions.recognition import RecognitionRequest, WindowQueue, recognise
 from streamingtalker.sessions.rows import TalkerRows
 from streamingtalker.sessions.scheduler import Scheduler, Session
 from streamingtalker.streamer import FaceStreamer
-from streamingtalker.talker import IdentityError
+from streamingtalker.talker import IdentityError, Talker
 from tests.conftest import fake_recogniser, tiny_talker
-from tests.test_released import released
+from tests.test_released import HUBERT, released
 
 TALKER = tiny_talker()
 LINEAR = tiny_talker(head=HeadDims(kind="linear", time_features=8), sampling=Sampling(guidance=1.0, noise_memory=0.0))
@@ -317,6 +318,13 @@ def test_a_row_that_cannot_begin_is_a_fault_like_any_other():
     again = farm.stream()
     np.testing.assert_allclose(frames_of(again, pcm, 5000), frames_of(FaceStreamer(TALKER), pcm, 5000), atol=1e-5)
     farm.close()
+
+
+def test_a_talker_that_hears_with_hubert_of_our_own_is_not_served():
+    audio = dataclasses.replace(TALKER.dims.audio, kind="hubert", width=12, hubert=HUBERT)
+    talker = Talker(dataclasses.replace(TALKER.dims, audio=audio), TALKER.topology)
+    with pytest.raises(ConfigError, match="HuBERT"):
+        side_by_side(talker, 2)
 
 
 def test_joining_and_leaving_take_no_memory():

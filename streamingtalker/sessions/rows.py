@@ -1,13 +1,12 @@
 """The default network for many streams at once: every row of its buffers is a stream, any rows advance together."""
 
-from typing import cast
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from streamingtalker.audio.encoder import SpeechEncoder
 from streamingtalker.audio.posteriors import Recogniser
+from streamingtalker.config import ConfigError
 from streamingtalker.diffusion import Sampler, check
 from streamingtalker.sessions.ears import SpeechEar
 from streamingtalker.sessions.rings import RingRows, StackRows
@@ -22,7 +21,9 @@ class TalkerRows:
     """
 
     def __init__(self, talker: Talker, count: int) -> None:
-        """Raises SamplingError."""
+        """Raises SamplingError, and ConfigError for a talker that does not hear as the default one does."""
+        if not isinstance(talker.audio, SpeechEncoder):
+            raise ConfigError("This talker's HuBERT cannot serve live streams; choose one with a 'speech' encoder.")
         sampling = talker.dims.sampling
         check(sampling)
         self.talker = talker
@@ -30,7 +31,7 @@ class TalkerRows:
         self.fps = talker.dims.fps
         self.moods = talker.dims.moods
         self.vertices = talker.dims.motion.vertices
-        self.encoder = cast(SpeechEncoder, talker.audio)
+        self.encoder = talker.audio
         self.warm_up = self.encoder.dims.lookahead  # inputs before that of frame 0
         self._mixing = talker.mixing(sampling)
         self._sampler: Sampler = talker.head.sampler(sampling)
