@@ -99,6 +99,15 @@ class MoodBlend:
         self.mood = mood
         self._from = self._to = mood.vector(self.moods)
         self._since = BLEND_SECONDS
+        self._known = np.zeros((0, len(self.moods)), np.float32)
+
+    def follow(self, curve: np.ndarray) -> None:
+        """Take the next frames' intensities from ``curve`` float32 [T, M], as ``mood_curve`` makes it; then stay as it
+        ends. A mood that is turned to meanwhile waits until then.
+        """
+        self._known = curve
+        if len(curve):
+            self._from = self._to = curve[-1]
 
     def turn_to(self, mood: Mood) -> None:
         """Blend to ``mood``, from the next frame on."""
@@ -109,7 +118,9 @@ class MoodBlend:
     def next(self, frames: int) -> np.ndarray:
         """Intensities float32 [frames, M] of the next frames."""
         curve = np.zeros((frames, len(self.moods)), np.float32)
-        for row in curve:
+        known, self._known = self._known[:frames], self._known[frames:]
+        curve[: len(known)] = known
+        for row in curve[len(known) :]:
             self._since += 1 / self.fps
             row[:] = self._now()
         return curve

@@ -14,7 +14,9 @@ from streamingtalker.evaluation import recording, report, testset
 from streamingtalker.evaluation.articulation import KEPT, write_tables
 from streamingtalker.evaluation.freerun import Rollout, free_run
 from streamingtalker.evaluation.measures import KEYS, MEASURES, SEEN, UNSEEN
+from streamingtalker.evaluation.methods import TalkerMethod
 from streamingtalker.evaluation.mouth import Mouth
+from streamingtalker.evaluation.sequences import TestBed, joined
 from streamingtalker.evaluation.tally import Viewer
 from streamingtalker.streamer import FaceStreamer
 from streamingtalker.tensor_file import CheckpointError
@@ -129,7 +131,7 @@ def test_a_talker_without_diffusion_has_a_column_of_its_own(tiny_world, capsys):
     words += ["--checkpoint", str(tiny_world / "direct.safetensors"), "--json", str(tiny_world / "a.json")]
     assert evaluate.main([*words, "--linear", str(tiny_world / "linear.safetensors")]) == 0
     tables = json.loads((tiny_world / "a.json").read_text())["tables"]
-    assert list(tables)[0] == "no diffusion" and "linear head" in tables
+    assert next(iter(tables)) == "no diffusion" and "linear head" in tables
 
 
 def test_what_people_wrote_below_the_tables_stays(tmp_path):
@@ -173,6 +175,23 @@ def test_moods_reach_the_side_by_side_takes(tiny_world):
     together = free_run(talker, [Rollout(example, 3), Rollout(example, 5)])
     torch.testing.assert_close(together[0], alone, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(together[1], alone, atol=1e-3)
+
+
+def test_both_evaluations_ask_for_the_same_moods_in_the_same_frames(tiny_world):
+    """Frames scored by LVE, FDD and MOD are those whose lip shapes are measured, in clips alone and joined."""
+    bed, talker, mouth = TestBed(tiny_world), tiny_talker(), Mouth.of(tiny_face())
+    targets = [target for target in bed.targets("test") if target.identity == 0]
+    for target in targets:  # the sound of both evaluations ends with a frame
+        soundfile.write(tiny_world / "wav" / f"{target.name}.wav", bed.sound(target), 16000, subtype="FLOAT")
+    examples = testset.load_examples(bed.corpus, tiny_rig(), talker, [target.segments[0].clip for target in targets])
+    method, view = TalkerMethod(talker, bed, "tiny"), Viewer.of(mouth, talker.vqvae.basis)
+    for target, motion in zip(targets, free_run(talker, [Rollout(each, 3) for each in examples]), strict=True):
+        scored = np.concatenate(list(method.motion(target, "0", 3))) - talker.topology.template
+        streamed = mouth.observe(scored[:, mouth.watched])
+        np.testing.assert_allclose(streamed.opening[: len(motion)], view(motion).opening, atol=1e-4)
+    (long,) = joined(targets, 40)
+    asked = [each.moods[: part.frames] for each, part in zip(examples, long.segments, strict=True)]
+    np.testing.assert_array_equal(method._moods(long), np.concatenate(asked))
 
 
 def test_endless_speech_says_the_same_in_each_part(tiny_world):

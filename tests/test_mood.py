@@ -38,3 +38,17 @@ def test_a_stream_blends_like_the_curve_however_it_is_cut():
     pieces = [before, blend.next(1), blend.next(4), blend.next(0), blend.next(20)]
     changes = [MoodChange(0, Mood("happy", 0.8)), MoodChange(6 / 30, Mood("surprised"))]
     np.testing.assert_allclose(np.concatenate(pieces), mood_curve(changes, 32, 30), atol=1e-6)
+
+
+def test_a_stream_follows_moods_known_ahead_frame_by_frame_and_goes_on_from_their_end():
+    changes = [MoodChange(0, Mood("happy")), MoodChange(0.41, Mood("sad", 0.5))]
+    curve, blend = mood_curve(changes, 20, 30), MoodBlend(30)
+    blend.follow(curve)
+    pieces = [blend.next(count) for count in (1, 0, 12, 10)]
+    np.testing.assert_array_equal(np.concatenate(pieces)[:20], curve)
+    np.testing.assert_array_equal(pieces[-1][-3:], curve[[-1, -1, -1]])
+    blend.turn_to(Mood())
+    assert np.abs(np.diff(np.concatenate([curve[-1:], blend.next(20)]), axis=0)).max() < 0.1
+    blend.follow(curve)
+    blend.reset(Mood())
+    assert not blend.next(20).any()

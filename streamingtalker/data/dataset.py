@@ -99,10 +99,10 @@ class Corpus:
         file = self.path / "weights_npy" / f"{clip.name}.npy"
         return self._load(file).astype(np.float32) if file.exists() else None
 
-    def mood_curve(self, clip: Clip, frames: int) -> np.ndarray:
-        """Intensities float32 [frames, moods] of the corpus' moods in each frame."""
+    def mood_curve(self, clip: Clip, frames: int, moods: Sequence[str] | None = None) -> np.ndarray:
+        """Intensities float32 [frames, moods] of ``moods``, or else of the corpus' moods, in each frame."""
         changes = [MoodChange(start, Mood.parse(mood)) for start, mood in clip.moods] or [MoodChange(0, Mood())]
-        return mood_curve(changes, frames, self.fps, self.moods)
+        return mood_curve(changes, frames, self.fps, self.moods if moods is None else moods)
 
     def vertices(self, clip: Clip) -> np.ndarray:
         """Absolute vertices [frames, V, 3] in metres, memory-mapped. Raises CorpusError."""

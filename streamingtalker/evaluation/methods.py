@@ -8,9 +8,8 @@ import numpy as np
 
 from streamingtalker.errors import UserError
 from streamingtalker.evaluation.sequences import CHUNK_FRAMES, Target, TestBed
-from streamingtalker.mood import Mood
 from streamingtalker.released import ReleasedTalker
-from streamingtalker.streamer import FEED_SAMPLES, FaceStreamer
+from streamingtalker.streamer import FaceStreamer
 from streamingtalker.talker import Talker
 
 
@@ -59,22 +58,17 @@ class TalkerMethod:
     def motion(self, target: Target, condition: str, seed: int) -> Iterator[np.ndarray]:
         """The stream's frames on the target's templates."""
         streamer = FaceStreamer(self._talker, identity=int(condition), seed=seed)
+        streamer.follow_moods(self._moods(target))
         given = 0
-        for frames in self._stream(streamer, target):
+        for frames in streamer.stream([self._bed.sound(target)]):
             if len(frames):
                 yield target.templates(given, len(frames)) + frames
             given += len(frames)
 
-    def _stream(self, streamer: FaceStreamer, target: Target) -> Iterator[np.ndarray]:
-        sound, moods = self._bed.sound(target), _moods(target, self._bed.corpus.fps)
-        given = 0
-        for start in range(0, len(sound), FEED_SAMPLES):
-            while moods and moods[0][0] <= given:
-                streamer.set_mood(moods.pop(0)[1])
-            frames = streamer.feed(sound[start : start + FEED_SAMPLES])
-            given += len(frames)
-            yield frames
-        yield streamer.finish()
+    def _moods(self, target: Target) -> np.ndarray:
+        """What is asked for in each frame, [T, moods of the talker]: in each segment the moods of its clip."""
+        corpus, moods = self._bed.corpus, self._talker.dims.moods
+        return np.concatenate([corpus.mood_curve(each.clip, each.frames, moods) for each in target.segments])
 
 
 class SavedMethod:
@@ -122,13 +116,3 @@ class SavedMethod:
             shape = " × ".join(map(str, array.shape))
             raise PredictionError(f"{path} is {array.dtype} {shape}, not frames × {3 * count} of floats.")
         return array.reshape(len(array), count, 3)[: target.frames]
-
-
-def _moods(target: Target, fps: int) -> list[tuple[int, Mood]]:
-    """From which frame on which mood is asked for."""
-    changes, first = [], 0
-    for segment in target.segments:
-        moods = segment.clip.moods or ((0.0, "neutral"),)
-        changes += [(first + round(start * fps), Mood.parse(mood)) for start, mood in moods]
-        first += segment.frames
-    return changes
