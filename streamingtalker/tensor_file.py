@@ -40,13 +40,13 @@ def read_tensors(path: str | Path, kind: str, prefix: str = "") -> tuple[dict[st
     """
     with _opened(path) as file:
         metadata = _metadata(file)
+        if (found := metadata.get("kind", "foreign")) != kind:
+            raise CheckpointError(f"{path} is a {found!r} file where a {kind!r} file is needed.")
         names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a dict
         tensors = {name: file.get_tensor(name) for name in names}
     stated = metadata.pop("sha256", None)
     if not prefix and stated is not None and stated != _sha256(tensors, metadata):
         raise CheckpointError(f"{path} is damaged (its checksum is wrong); restore it or download it again.")
-    if metadata.get("kind") != kind:
-        raise CheckpointError(f"{path} is a {metadata.get('kind', 'foreign')!r} file where a {kind!r} file is needed.")
     return tensors, metadata
 
 
@@ -93,13 +93,14 @@ def _opened(path: str | Path) -> Iterator[safetensors.safe_open]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             yield file
-    except (safetensors.SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); restore it or download it again.") from error
 
 
 def _metadata(file: safetensors.safe_open) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((file.metadata() or {}).get("config", "{}"))
-    return document
+    """Empty for files of other people."""
+    document = json.loads((file.metadata() or {}).get("config", "{}"))
+    return document if isinstance(document, dict) else {}
 
 
 def _sha256(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> str:

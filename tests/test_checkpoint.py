@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from streamingtalker.checkpoint import load_talker, save_talker
 from streamingtalker.config import ConfigError
 from streamingtalker.streamer import FaceStreamer
-from streamingtalker.tensor_file import CheckpointError, read_tensors, write_tensors
+from streamingtalker.tensor_file import CheckpointError, read_tensors, stated_sha256, write_tensors
 from streamingtalker.topology import load_rig, load_topology
 from tests.conftest import fake_recogniser
 
@@ -72,6 +73,30 @@ def test_a_single_flipped_bit_is_found(saved, place):
     saved.write_bytes(data)
     with pytest.raises(CheckpointError, match="damaged"):
         load_talker(saved)
+
+
+def bfloat16(path, metadata):
+    """A file as other people write them."""
+    safetensors.torch.save_file({"weight": torch.zeros(3, dtype=torch.bfloat16)}, path, metadata)
+
+
+@pytest.mark.parametrize("config", [None, "[]", "3", "null", '{"kind": ["talker"]}'])
+def test_files_of_other_people_are_told_by_their_kind(tmp_path, config):
+    """Before their tensors are read, which may be of types that numpy does not know."""
+    path = tmp_path / "model.safetensors"
+    bfloat16(path, config and {"config": config})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is a .* where a 'talker' file is needed"):
+        read_tensors(path, "talker")
+    with pytest.raises(CheckpointError, match="states no checksum"):
+        stated_sha256(path)
+
+
+@pytest.mark.parametrize("config", ['{"kind": "talker"}', "[" * 100_000, '{"kind": ' + "1" * 5000 + "}"])
+def test_what_cannot_be_read_of_a_file_is_damaged(tmp_path, config):
+    path = tmp_path / "model.safetensors"
+    bfloat16(path, {"config": config})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        read_tensors(path, "talker")
 
 
 def test_an_avatar_that_lacks_something_is_named(tmp_path):
