@@ -84,13 +84,24 @@ class PortAudioStreams:
             self._open.discard(interrupt)
 
     def rescan(self) -> None:
-        """Look for new devices; whoever has a stream is interrupted and must open it again."""
+        """Look for new devices; whoever has a stream is interrupted and must open it again.
+
+        Raises DeviceError where the sound system does not start anew; it can be tried again.
+        """
         with self._lock:
             for interrupt in tuple(self._open):
                 interrupt()
             self._open.clear()
-            self._backend._terminate()  # sounddevice has no other name for it
-            self._backend._initialize()
+            with contextlib.suppress(self._backend.PortAudioError):  # it did not start the last time
+                self._backend._terminate()  # sounddevice has no other name for it
+            try:
+                self._backend._initialize()
+            except self._backend.PortAudioError as error:
+                raise _unanswered(error) from error
+
+
+def _unanswered(error: Exception) -> DeviceError:
+    return DeviceError(f"The sound system does not answer ({error}); restart it, or use --headless.")
 
 
 def devices(backend: Any = None) -> list[Device]:  # noqa: ANN401
@@ -100,7 +111,7 @@ def devices(backend: Any = None) -> list[Device]:  # noqa: ANN401
         found, hosts = list(backend.query_devices()), list(backend.query_hostapis())
         default_input, default_output = backend.default.device
     except backend.PortAudioError as error:
-        raise DeviceError(f"The sound system does not answer ({error}); restart it, or use --headless.") from error
+        raise _unanswered(error) from error
     return [
         Device(
             index=index,

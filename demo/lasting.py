@@ -67,7 +67,10 @@ class _Attempts:
         self._failed += 1
         self._due = now + min(_FIRST_TRY * 2**self._failed, _SLOWEST_TRY)
         if self._streams is not None and (self._streams.idle or self._failed % _RESCAN_EVERY == _FIRST_RESCAN):
-            self._streams.rescan()
+            try:
+                self._streams.rescan()
+            except DeviceError as error:
+                log.debug("Not yet: %s", error)
 
 
 class LastingSpeaker:
@@ -135,7 +138,11 @@ class LastingSpeaker:
 
     def _run(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # nobody would notice the end of this thread: the stand-in plays on
+                log.exception("The loudspeaker could not be looked after; it is tried again.")
+                self._over.wait(_SLOWEST_TRY)
 
     def _note_stall(self, now: float) -> None:
         """A device that runs dry again and again starts anew each time: have it hold more."""

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from demo import lasting
 from demo.devices import DeviceError, PortAudioStreams, find_device
 from demo.lasting import LastingMicrophone, LastingSpeaker
 from demo.microphone import BLOCK, RATE, AudioBlock
@@ -42,12 +43,12 @@ class Device:
 class World:
     """Time, the devices made so far, and whether there is one to be had."""
 
-    def __init__(self):
+    def __init__(self, streams=None):
         self.now, self.unplugged, self.frozen = 50.0, False, False
         self.devices, self.stand_ins, self.notices = [], [], []
-        self.speaker = LastingSpeaker(self._make, stand_in=self._stand_in, monotonic=lambda: self.now)
+        self.speaker = LastingSpeaker(self._make, streams, stand_in=self._stand_in, monotonic=lambda: self.now)
         self.speaker.on_notice = lambda notice: self.notices.append(notice.text)
-        self.speaker._run = lambda: None  # the test looks itself
+        self.speaker._over.set()  # its thread ends: the test looks itself
         self.playback = Playback(self.speaker, monotonic=lambda: self.now)
         self.playback.open()
 
@@ -190,6 +191,65 @@ def test_closing_a_frozen_device_takes_no_longer_than_it_may():
     closing.start()
     closing.join(5)
     assert not closing.is_alive()
+
+
+class Restarting(FakePortAudio):
+    """Can be started anew while the test does not forbid it, and counts how often it runs, as sounddevice does."""
+
+    def __init__(self, entries=()):
+        super().__init__(list(entries))
+        self.running, self.refuses = 1, False
+
+    def _terminate(self):
+        if not self.running:
+            raise self.PortAudioError("PortAudio not initialized")
+        self.running -= 1
+
+    def _initialize(self):
+        if self.refuses:
+            raise self.PortAudioError("Unanticipated host error")
+        self.running += 1
+
+
+def test_a_sound_system_that_does_not_start_anew_can_be_asked_again():
+    backend = Restarting()
+    streams = PortAudioStreams(backend)
+    backend.refuses = True
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="does not answer \\(Unanticipated host error\\)"):
+            streams.rescan()
+    backend.refuses = False
+    streams.rescan()
+    assert backend.running == 1
+
+
+def test_a_loudspeaker_outlasts_a_sound_system_that_does_not_start_anew():
+    backend = Restarting()
+    world = World(PortAudioStreams(backend))
+    world.pass_time(1)
+    world.unplugged = backend.refuses = True
+    world.devices[-1].on_lost(DeviceError("gone"))
+    world.pass_time(5)
+    assert backend.running == 0
+    world.unplugged = backend.refuses = False
+    world.pass_time(2)
+    assert world.notices[-1] == "The loudspeaker is back."
+
+
+def test_whatever_fails_while_a_loudspeaker_is_looked_after_it_is_looked_after_still(monkeypatch, caplog):
+    monkeypatch.setattr(lasting, "_SLOWEST_TRY", 0.0)
+    speaker, looked = LastingSpeaker(lambda rate, held: Device(World())), []
+
+    def look():
+        looked.append(len(looked))
+        if looked == [0]:
+            raise ZeroDivisionError("a driver's")
+        speaker._over.set()
+
+    speaker.look = look
+    speaker.open(lambda out, dac_time: None)
+    speaker._thread.join(5)
+    assert looked == [0, 1] and "ZeroDivisionError" in caplog.text
 
 
 class Ear:
