@@ -70,7 +70,8 @@ def below(tensors: Mapping[str, V], prefix: str) -> dict[str, V]:
 def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], kind: str, metadata: dict[str, Any]) -> None:
     """Write ``tensors`` with their JSON ``metadata`` so that ``read_tensors(path, kind)`` gives both back.
 
-    Raises PlaceError.
+    Whole or not at all: safetensors renames what it has written, so a file that was there stays until then. Raises
+    PlaceError.
     """
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     metadata = {"kind": kind, **metadata}

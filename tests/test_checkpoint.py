@@ -1,5 +1,7 @@
 """Tensor files: what is written comes back, what cannot serve is named."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -7,6 +9,7 @@ import torch
 
 from streamingtalker.checkpoint import load_talker, save_talker
 from streamingtalker.config import ConfigError
+from streamingtalker.places import PlaceError
 from streamingtalker.streamer import FaceStreamer
 from streamingtalker.tensor_file import CheckpointError, read_tensors, stated_sha256, write_tensors
 from streamingtalker.topology import load_rig, load_topology
@@ -73,6 +76,27 @@ def test_a_single_flipped_bit_is_found(saved, place):
     saved.write_bytes(data)
     with pytest.raises(CheckpointError, match="damaged"):
         load_talker(saved)
+
+
+@contextlib.contextmanager
+def full_disk(most: int):
+    """Files may grow to ``most`` bytes only."""
+    resource = pytest.importorskip("resource", reason="the system knows no such limit")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_file_is_written_whole_or_not_at_all(saved, talker):
+    """A better talker that does not fit on the disk any more leaves the one before."""
+    before = saved.read_bytes()
+    with full_disk(len(before) // 2), pytest.raises(PlaceError, match=r"talker\.safetensors cannot be written"):
+        save_talker(saved, talker)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
 
 
 def bfloat16(path, metadata):

@@ -23,6 +23,7 @@ class Progress:
     steps: int = 0
     seconds: float = 0.0  # spent training, over all runs
     best: float | None = None  # smallest validation LVE so far
+    looked: float = 0.0  # share of the budget that was spent at the last look at validation clips
     smooth: dict[str, float] = field(default_factory=dict)  # newest loss terms, smoothed
 
 
@@ -46,9 +47,7 @@ def save_state(path: Path, stage: str, parts: Parts, progress: Progress, machine
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
     tensors["random"] = chances
     arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
-    part = path.with_suffix(".part")
-    write_tensors(part, arrays, kind=KIND, metadata={"stage": stage, "progress": vars(progress)})
-    part.replace(path)
+    write_tensors(path, arrays, kind=KIND, metadata={"stage": stage, "progress": vars(progress)})
 
 
 def stage_of(path: Path) -> str:
