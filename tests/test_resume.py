@@ -142,6 +142,43 @@ def test_the_best_weights_are_kept_and_looking_changes_nothing(tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+class Unlucky(Looks):
+    """An examiner during whose first writing the power goes."""
+
+    def save(self, path):
+        super().save(path)
+        raise PowerFailureError
+
+
+def looked_at(folder, examiner, bar, resume=False):
+    """Ten steps, examined after the sixth and the last; ``last`` is due after five."""
+    habits = Habits(save_every=5, checks=2)
+    journal = StageJournal("x", folder, habits=habits, examiner=examiner, resume=resume)
+    with contextlib.suppress(PowerFailureError):
+        fit(*tiny_problem(), Budget(steps=10), OPTIONS, bar, "x", journal)
+    return examiner
+
+
+@pytest.mark.parametrize("resumed_scores", [[2.0], [0.5]])
+def test_a_resumed_training_remembers_what_was_best(tmp_path, resumed_scores):
+    """Broken off after an examination and before ``last`` was due."""
+    before = looked_at(tmp_path, Looks([1.0]), FailingBar(after=7))
+    with progress_bar(shown=False) as bar:
+        after = looked_at(tmp_path, Looks(resumed_scores), bar, resume=True)
+    assert len(before.saved) == 1 and [path.name for path in after.shown] == ["x-000010.npz"]
+    assert len(after.saved) == (resumed_scores[0] < 1.0)
+    assert read_tensors(last_file(tmp_path), kind="training")[1]["progress"]["best"] == min(1.0, *resumed_scores)
+
+
+def test_an_examination_that_was_broken_off_is_made_again(tmp_path):
+    with progress_bar(shown=False) as bar:
+        looked_at(tmp_path, Unlucky([1.0]), bar)
+        after = looked_at(tmp_path, Looks([1.0, 2.0]), bar, resume=True)
+        again = looked_at(tmp_path, Looks([]), bar, resume=True)
+    assert len(after.saved) == 1 and [path.name for path in after.shown] == ["x-000006.npz", "x-000010.npz"]
+    assert not again.shown  # all of it was looked at
+
+
 def test_curves_are_written_or_it_is_said_that_they_are_not(tmp_path, monkeypatch):
     told: list[str] = []
     pytest.importorskip("tensorboard")

@@ -40,7 +40,7 @@ class Examiner(Protocol):
 class Habits:
     """When a journal writes."""
 
-    save_every: int = 500  # steps between writings of ``last``
+    save_every: int = 500  # steps between writings of ``last``, which is written after each examination, too
     checks: int = 10  # examinations in a stage, the last at its end; 0 for none
 
 
@@ -71,7 +71,6 @@ class StageJournal:
         self._resume = resume
         self._curves = curves
         self._examiner = examiner
-        self._checked = 0
 
     def begin(self, parts: Parts) -> Progress:
         """How far the stage is: at its beginning, or where ``last`` left it. Raises CheckpointError."""
@@ -84,30 +83,27 @@ class StageJournal:
         """Write what is due. ``averaged`` gives a context in which the network has its averaged weights."""
         if self._curves and progress.steps % CURVE_EVERY == 0:
             self._draw({f"loss/{name}": value for name, value in progress.smooth.items()}, progress.steps)
-        due = int(spent * self._habits.checks)
-        if due > self._checked:
-            self._checked = due
-            self.check(progress, averaged)
-        if progress.steps % self._habits.save_every == 0:
+        examined = self._due(progress, spent) and self.check(progress, spent, averaged)
+        if examined or progress.steps % self._habits.save_every == 0:  # ``best`` must not be ahead of ``last``
             self.save(parts, progress)
 
     def end(self, parts: Parts, progress: Progress, averaged: Callable[[], Any]) -> None:
         """The stage is over."""
-        if self._habits.checks and self._checked < self._habits.checks:
-            self.check(progress, averaged)
+        if self._due(progress, 1.0):
+            self.check(progress, 1.0, averaged)
         self.save(parts, progress)
-
-    def skip_checks(self, spent: float) -> None:
-        """Those before ``spent`` were made in an earlier run."""
-        self._checked = int(spent * self._habits.checks)
 
     def save(self, parts: Parts, progress: Progress) -> None:
         """Write ``last``."""
         if self._folder:
             save_state(last_file(self._folder), self.stage, parts, progress, self.machines)
 
-    def check(self, progress: Progress, averaged: Callable[[], Any]) -> None:
-        """Examine the averaged weights; keep them where they are the best so far. Leaves the random numbers alone."""
+    def check(self, progress: Progress, spent: float, averaged: Callable[[], Any]) -> bool:
+        """Examine the averaged weights; keep them where they are the best so far. Leaves the random numbers alone.
+
+        Whether there is an examiner; the same in every process.
+        """
+        progress.looked = spent
         if self._examiner and self._folder and self.machines.first:
             chances = random_state()
             with averaged():
@@ -120,6 +116,10 @@ class StageJournal:
                 self._examiner.show(shown)
             set_random_state(chances)
         self.machines.wait()
+        return self._examiner is not None
+
+    def _due(self, progress: Progress, spent: float) -> bool:
+        return int(spent * self._habits.checks) > int(progress.looked * self._habits.checks)
 
     def _draw(self, values: dict[str, float], step: int) -> None:
         if self._curves:

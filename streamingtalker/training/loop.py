@@ -173,7 +173,7 @@ def fit(
     average.updates = progress.steps
     step = machines.prepare(Step(module, objective))
     watch = Stopwatch(progress.seconds)
-    journal.skip_checks(budget.spent(progress.steps, watch.read()))
+    progress.looked = min(progress.looked, budget.spent(progress.steps, watch.read()))  # the budget may have grown
     module.train()
     for batch in _mine(batches, progress.steps, machines):
         spent = machines.agree(budget.spent(progress.steps, watch.read()))
