@@ -64,6 +64,8 @@ def checked(voice: Voice, text: str) -> Iterator[np.ndarray]:
             break
         if pcm.ndim != 1 or not np.issubdtype(pcm.dtype, np.floating):
             raise _wrong(voice, "gave something else than sound")
+        if not len(pcm):
+            continue  # it would be waited for, and nothing comes of it
         if not np.isfinite(pcm).all():
             raise _wrong(voice, "gave sound that is not finite")
         heard = heard or bool((np.abs(pcm) > SILENCE).any())

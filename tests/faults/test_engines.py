@@ -63,6 +63,22 @@ class FaultyVoice(SineVoice):
         yield pcm
 
 
+class HesitantVoice(SineVoice):
+    """Gives a piece without a sample before each sentence, and one after it."""
+
+    def speak(self, text: str) -> Iterator[np.ndarray]:
+        yield np.zeros(0, np.float32)
+        yield from super().speak(text)
+        yield np.zeros(0, np.float32)
+
+
+@pytest.mark.timeout(20)
+def test_a_piece_of_voice_without_a_sample_is_no_trouble():
+    turns = replies(make_engines(SENTENCES, HesitantVoice(), TALKATIVE), "Hm?", "And now?")
+    for end, messages in turns:
+        assert end.reply == "".join(SENTENCES) and not of(messages, Notice)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
