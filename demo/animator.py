@@ -117,6 +117,7 @@ class Animator:
         self._heard = False
         self._samples = 0  # of the turn
         self._failed = False  # in this turn
+        self._closed = False
         self._rests = False  # the last piece was passed over
         self._pose: np.ndarray | None = None  # the last one that was shown, when it was good
         self._troubles: list[str] = []
@@ -170,6 +171,7 @@ class Animator:
 
     def close(self) -> None:
         """The conversation is over; from any thread, whatever is being computed."""
+        self._closed = True
         self._streamer.close()
 
     def _start(self, mood: Mood) -> None:
@@ -201,8 +203,10 @@ class Animator:
             if isinstance(result, np.ndarray) and not np.isfinite(result).all():
                 raise ArithmeticError("frames that are not finite")
         except Exception as error:
-            log.error("the face model failed", exc_info=error)
             self._failed = True
+            if self._closed:
+                return None  # nobody waits for it any more
+            log.error("the face model failed", exc_info=error)
             self._troubles.append(
                 f"The face model failed ({error or type(error).__name__}), so the face rests during this answer; "
                 "the log says more."

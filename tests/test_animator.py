@@ -73,3 +73,23 @@ def test_the_real_streamer_fits(talker):
     frames = animate(animator, sound(0.8), 4_800)
     assert len(frames) == 24
     assert len(frames[0].offsets) == talker.dims.motion.vertices * 3 * 2
+
+
+def test_frames_that_nobody_waits_for_any_more_are_no_failure(caplog):
+    """The client has left in the middle of a piece: whoever computed it gets an error, nobody is told of one."""
+
+    class Left(TinyStreamer):
+        closed = False
+
+        def feed(self, pcm: np.ndarray) -> np.ndarray:
+            if self.closed:
+                raise RuntimeError("left")
+            return super().feed(pcm)
+
+    animator = Animator(Left(), RATE)
+    animator.begin()
+    animator.feed(Mood(), sound(0.5))
+    animator.close()
+    animator.feed(Mood(), sound(0.5))
+    animator.finish()
+    assert not animator.troubles() and not caplog.records
