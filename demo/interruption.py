@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from types import FrameType
 
+from streamingtalker.errors import UserError
+
 log = logging.getLogger(__name__)
 
 _HANGING_SECONDS = 3.0  # that the main thread may take to hear a signal
@@ -91,8 +93,12 @@ def _heard_without_main_thread(interruption: Interruption, last_words: Callable[
             number = told[0]
         if not interruption.heard.wait(_HANGING_SECONDS):
             log.critical("The main thread hangs and hears nothing; the program ends at once.")
-            last_words()
-            os._exit(128 + number)
+            try:
+                last_words()
+            except Exception as error:
+                log.error("%s", error, exc_info=not isinstance(error, UserError))
+            finally:
+                os._exit(128 + number)
 
     reading, writing = socket.socketpair()
     writing.setblocking(False)

@@ -53,7 +53,11 @@ def test_a_third_signal_ends_a_closing_that_hangs():
 HANGS = """
 import ctypes, os, signal, threading
 from demo.interruption import interruptible
-with interruptible(lambda: print("last words", flush=True)):
+from demo.trace import TraceError
+def last_words():
+    print("last words", flush=True)
+    {fails}
+with interruptible(last_words):
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
     lock = ctypes.create_string_buffer(64)
     libc = ctypes.CDLL(None)
@@ -64,11 +68,15 @@ with interruptible(lambda: print("last words", flush=True)):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="that mutex is Linux's")
 @pytest.mark.realtime
-def test_a_main_thread_that_hangs_within_a_library_is_ended_by_the_first_signal():
+@pytest.mark.parametrize("fails", ["pass", "raise TraceError('The disk is full.')", "raise OSError('unforeseen')"])
+def test_a_main_thread_that_hangs_within_a_library_is_ended_by_the_first_signal(fails):
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60)
+    program = HANGS.format(fails=fails)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20)
     assert done.returncode == 128 + signal.SIGTERM and done.stdout == "last words\n"
     assert "hears nothing" in done.stderr
+    assert ("The disk is full.\n" in done.stderr) == ("full" in fails)
+    assert ("Traceback" in done.stderr and "unforeseen" in done.stderr) == ("unforeseen" in fails)
     assert time.monotonic() - began < 3.2 + 5  # of which the start of the process is some
 
 
