@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif settings.serve:
             from demo.server import serve_in_foreground
 
-            serve_in_foreground(settings)
+            serve_in_foreground(settings, stacks=stacks)
         else:
             run(_adapted(settings), started, stacks)
     except UserError as error:

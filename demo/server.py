@@ -255,8 +255,11 @@ async def _serve_guarded(
         await asyncio.gather(*guards, return_exceptions=True)
 
 
-def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines) -> None:
-    """Serve until interrupted, for ``--serve``. Raises UserError where the server cannot start."""
+def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines, stacks: IO[str] = sys.stderr) -> None:
+    """Serve until interrupted, for ``--serve``. Where a part of it hangs, ``stacks`` gets the stacks of all threads.
+
+    Raises UserError where the server cannot start.
+    """
 
     def ready(ready: Ready) -> None:
         url = socket_url(settings.host, ready.port, "wss" if settings.tls_cert else "ws")
@@ -267,7 +270,7 @@ def serve_in_foreground(settings: Settings, load: LoadEngines = load_engines) ->
         for name in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
                 asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        await _serve_guarded(settings, ready, stop, load, sys.stderr)
+        await _serve_guarded(settings, ready, stop, load, stacks)
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main())

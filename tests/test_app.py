@@ -79,6 +79,18 @@ def durations(film: Path) -> tuple[float, float]:
     return video, audio
 
 
+def test_a_server_lists_its_hanging_threads_beside_its_log(monkeypatch):
+    given = []
+
+    async def guarded(settings, ready, stop, load, stacks):
+        given.append(stacks)
+
+    monkeypatch.setattr("demo.server._serve_guarded", guarded)
+    monkeypatch.setattr("demo.app.set_up_logging", lambda file: "the file beside it")
+    assert main(["--serve"]) == 0
+    assert given == ["the file beside it"]
+
+
 # --- what is refused at once -----------------------------------------------------------------------------------------
 
 
