@@ -3,14 +3,14 @@
 For each seed one VQ-VAE, one plain VAE and one audio encoder are trained, and from them every contender's stage 2: our
 network, six variants of it without a part, and two baselines from the same layers. Then the table is printed: errors
 on the test sentences, and the latency of the first frame by the length of the sound. What is finished is kept in
-``results.json``: the same command goes on where it was broken off.
+``results.json``: the same command goes on where it was broken off, or adds seeds; other settings want another folder.
 """
 
 import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from streamingtalker.audio.encoder import build_encoder
 from streamingtalker.checkpoint import load_own_talker, save_talker
 from streamingtalker.config import AudioDims
 from streamingtalker.data.dataset import Corpus, Example, extract_features, load_example
-from streamingtalker.errors import command_line
+from streamingtalker.errors import UserError, command_line
 from streamingtalker.talker import Talker
 from streamingtalker.topology import DEFAULT_AVATAR
 from streamingtalker.training.baseline import load_regression, save_regression
@@ -40,6 +40,27 @@ REFERENCES = "still face", "audio encoder alone"
 LENGTHS = 3, 9, 15, 21, 27  # seconds of sound, as in the paper's Figure 3
 
 
+class SettingsError(UserError):
+    """A folder whose results were made otherwise than is asked for now."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all results in one folder have in common."""
+
+    data: str
+    avatar: str
+    steps: int
+    frames: int
+    clips: int
+    bf16: bool
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> "Settings":
+        """What the command line asks for."""
+        return cls(str(options.data), str(options.avatar), options.steps, options.frames, options.clips, options.bf16)
+
+
 class Ablation:
     """One corpus, one folder, every contender."""
 
@@ -54,10 +75,13 @@ class Ablation:
         self.budget = Budget(steps=options.steps)
         self.loop = LoopOptions(bf16=options.bf16)
         self._loaded: dict[str, list[Example]] = {}
-        self.rows = read_rows(self.out / "results.json")
+        self.settings = Settings.of(options)
+        self.rows = read_rows(self.out / "results.json", self.settings)
 
     def go(self) -> None:
         """Train and score everything that is not finished."""
+        if not (self.out / "results.json").exists():
+            self.write()  # before anything is trained: files of stages do not say how they were made
         task = self.bar.add_task("audio features", total=len(self.corpus.clips), figures="")
         extract_features(self.corpus, AudioDims(), self.options.jobs, lambda: self.bar.advance(task))
         for seed in range(self.options.seeds):
@@ -70,27 +94,28 @@ class Ablation:
         heard = self._encoder(seed)
         ours = self._stage_one("quantised", None, seed)
         for name in wanted:
-            began = time.monotonic()
-            predict = self._contender(name, seed, heard, ours)
-            trained = time.monotonic() - began
+            predict, seconds = self._contender(name, seed, heard, ours)
             examples = self._examples("test")
             figures = score(predict, examples, self.corpus, self.rig, ours)
-            self.rows.append(Row(name, seed, self.options.steps, trained, len(examples), **figures))
+            self.rows.append(Row(name, seed, self.options.steps, seconds, len(examples), **figures))
             self.bar.console.print(f"{name}, seed {seed}: {self.rows[-1]}")
             self.write()
 
-    def _contender(self, name: str, seed: int, heard: Regression, ours: Talker) -> Predict:
+    def _contender(self, name: str, seed: int, heard: Regression, ours: Talker) -> tuple[Predict, float]:
+        """What a contender predicts, and the seconds that the training of its stage 2 took."""
         if name == "still face":
-            return lambda example: ours.vqvae.basis.coefficients(torch.zeros(len(example.coefficients), *self._shape))
+            basis, shape = ours.vqvae.basis, self._shape
+            return lambda example: basis.coefficients(torch.zeros(len(example.coefficients), *shape)), 0.0
         if name == "audio encoder alone":
-            return regression_predicts(heard, ours)
+            return regression_predicts(heard, ours), 0.0
         if name == FULL_SEQUENCE:
-            network = self._full_sequence(ours, seed, heard)
-            return lambda example: network.draw(*inputs(example, ours), seed)
-        return talker_predicts(self._talker(name, seed, heard), seed)
+            network, seconds = self._full_sequence(ours, seed, heard)
+            return lambda example: network.draw(*inputs(example, ours), seed), seconds
+        talker, seconds = self._talker(name, seed, heard)
+        return talker_predicts(talker, seed), seconds
 
-    def _talker(self, name: str, seed: int, heard: Regression) -> Talker:
-        """Stage 2 of our network, a variant, or the autoregressive baseline."""
+    def _talker(self, name: str, seed: int, heard: Regression) -> tuple[Talker, float]:
+        """Stage 2 of our network, a variant, or the autoregressive baseline, and the seconds it took."""
         variant = CONTENDERS[name]
         talker = self._new(seed, variant)
         before = self._stage_one(talker.dims.motion.bottleneck, variant, seed)
@@ -99,14 +124,18 @@ class Ablation:
         talker.audio.load_state_dict(heard.audio.state_dict())
         phones = torch.nn.Linear(talker.dims.audio.width, heard.phones.out_features)
         phones.load_state_dict(heard.phones.state_dict())
-        train_talker(talker.eval(), phones, self._examples("train"), self._run(seed))
+        train, began = self._examples("train"), time.monotonic()
+        train_talker(talker.eval(), phones, train, self._run(seed))
+        seconds = time.monotonic() - began
         save_talker(self._file(name, seed), talker.eval(), {"variant": name, "steps": self.options.steps, "seed": seed})
-        return talker
+        return talker, seconds
 
-    def _full_sequence(self, ours: Talker, seed: int, heard: Regression) -> FullSequence:
+    def _full_sequence(self, ours: Talker, seed: int, heard: Regression) -> tuple[FullSequence, float]:
         talker = self._new(seed, None)
         talker.audio.load_state_dict(heard.audio.state_dict())
-        return train_full_sequence(talker, self._examples("train"), self._run(seed)).eval()
+        train, began = self._examples("train"), time.monotonic()
+        network = train_full_sequence(talker, train, self._run(seed)).eval()
+        return network, time.monotonic() - began
 
     def _stage_one(self, bottleneck: str, variant: str | None, seed: int) -> Talker:
         """A talker whose VQ-VAE (or what stands in its place) is trained; made once for each seed."""
@@ -166,6 +195,7 @@ class Ablation:
         """``results.json`` and ``table.md``."""
         document = {
             "command": self.options.command,
+            "settings": asdict(self.settings),
             "rows": [asdict(row) for row in self.rows],
             "latency_s": latencies or {},
         }
@@ -174,11 +204,18 @@ class Ablation:
         (self.out / "table.md").write_text(markdown(self.rows, latencies or {}) + "\n")
 
 
-def read_rows(path: Path) -> list[Row]:
-    """What an earlier run has finished."""
+def read_rows(path: Path, settings: Settings) -> list[Row]:
+    """What an earlier run has finished. Raises SettingsError where it had other ``settings``."""
     if not path.exists():
         return []
-    return [Row(**row) for row in json.loads(path.read_text())["rows"]]
+    document = json.loads(path.read_text())
+    before = document.get("settings")
+    if before is None:
+        raise SettingsError(f"{path} does not tell the settings of its results; choose another --out.")
+    others = [f"{name} {before.get(name)}" for name, value in asdict(settings).items() if before.get(name) != value]
+    if others:
+        raise SettingsError(f"{path.parent} holds results of {', '.join(others)}; choose another --out.")
+    return [Row(**row) for row in document["rows"]]
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:

@@ -112,7 +112,27 @@ def test_full_sequence_diffusion_looks_at_every_frame_and_not_at_the_padding():
     assert one.shape == (30, 9) and not torch.equal(one, other)
 
 
-def test_one_command_trains_all_and_prints_the_table(corpus, avatar, tmp_path, capsys):  # noqa: F811
+class Clock:
+    """Time that passes only while stage 1 is trained."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def passing(self, train):
+        def trained(*arguments):
+            self.now += 1000
+            return train(*arguments)
+
+        return trained
+
+
+def test_one_command_trains_all_and_prints_the_table(corpus, avatar, tmp_path, capsys, monkeypatch):  # noqa: F811
+    clock = Clock()
+    monkeypatch.setattr(ablate, "time", clock)
+    monkeypatch.setattr(ablate, "train_vqvae", clock.passing(ablate.train_vqvae))
     out = tmp_path / "ablations"
     command = ["--data", str(corpus.path), "--avatar", str(avatar), "--out", str(out)]
     command += ["--steps", "2", "--threads", "1", "--jobs", "1", "--lengths", "1", "3"]
@@ -123,10 +143,35 @@ def test_one_command_trains_all_and_prints_the_table(corpus, avatar, tmp_path, c
     assert names == ["still face", "audio encoder alone", "ours", *VARIANTS, *BASELINES, "full-sequence"]
     assert all(f"| {name} |" in told for name in names)
     assert all(np.isfinite([row["lve"], row["fdd"], row["mod"]]).all() for row in document["rows"])
+    assert clock.now == 3000 and not any(row["seconds"] for row in document["rows"])  # those are of stage 2
     assert all(latency["1"] > 0 and set(latency) == {"1", "3"} for latency in document["latency_s"].values())
     stamps = {file.name: file.stat().st_mtime_ns for file in out.glob("*.safetensors")}
     assert ablate.main(command) == 0  # everything is there already
     assert stamps == {file.name: file.stat().st_mtime_ns for file in out.glob("*.safetensors")}
+
+
+def test_results_of_different_settings_never_share_a_folder(corpus, avatar, tmp_path, capsys, monkeypatch):  # noqa: F811
+    """Not even where the first run was broken off before it had a result: its stage 1 may be there."""
+    out = tmp_path / "ablations"
+    command = ["--data", str(corpus.path), "--avatar", str(avatar), "--out", str(out), "--jobs", "1", "--threads", "1"]
+
+    class PowerFailureError(Exception):
+        pass
+
+    def fail(*_):
+        raise PowerFailureError
+
+    monkeypatch.setattr(ablate, "train_vqvae", fail)
+    with pytest.raises(PowerFailureError):
+        ablate.main([*command, "--steps", "2"])
+    for other, named in ((["--steps", "3"], "steps 2"), (["--steps", "2", "--frames", "7"], "frames 1000")):
+        assert ablate.main([*command, *other]) == 2
+        told = capsys.readouterr().err
+        assert named in told and "choose another --out" in told and len(told.splitlines()) == 1
+    with pytest.raises(PowerFailureError):  # more seeds are welcome
+        ablate.main([*command, "--steps", "2", "--seeds", "2"])
+    (out / "results.json").write_text('{"rows": []}')
+    assert ablate.main([*command, "--steps", "2"]) == 2
 
 
 def test_a_variant_by_one_option(corpus, avatar, tmp_path):  # noqa: F811
