@@ -138,6 +138,7 @@ class BandedAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, history: int) -> None:
         super().__init__()
+        assert heads > 0 and width % heads == 0, "heads share the width evenly"
         self.heads = heads
         self.history = history
         self.qkv = nn.Linear(width, 3 * width)

@@ -55,6 +55,38 @@ def test_a_file_that_does_not_fit_is_refused(saved, change):
         load_talker(saved)
 
 
+@pytest.mark.parametrize(
+    ("part", "changes", "said"),
+    [
+        ("motion", {"codes": 10**10}, "its tensors cannot have"),
+        ("motion", {"codes": 4096, "code_dim": 4096, "components": 4096}, "does not fit: .*misshapen"),  # terabytes
+        ("motion", {"bottleneck": "none", "components": 5}, "make no network"),
+        ("motion", {"codes": -1}, "its tensors cannot have"),
+        ("predictor", {"heads": 0}, "make no network"),
+        ("predictor", {"heads": 3}, "make no network"),
+        ("predictor", {"layers": 10**9}, "its tensors cannot have"),
+        ("head", {"train_steps": 10**12}, "its tensors cannot have"),
+        ("audio", {"dilations": [10**9]}, "its tensors cannot have"),
+        ("audio", {"kind": "hubert", "hubert": {"hidden_size": "wide"}}, "make no network"),
+        ("audio", {"kind": "hubert", "hubert": {"conv_dim": 10**9}}, "its tensors cannot have"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_dimensions_are_not_believed_before_the_tensors_are_looked_at(saved, part, changes, said):
+    """Else a small file could ask for all memory, or for ever."""
+    rewrite(saved, lambda _, metadata: metadata["dims"][part].update(changes))
+    with pytest.raises(CheckpointError, match=rf"talker\.safetensors .*{said}"):
+        load_talker(saved)
+
+
+def test_hubert_is_told_its_sizes_and_nothing_else(saved):
+    """Its library would fetch a way of attention by its name, and run it."""
+    foreign = {"kind": "hubert", "hubert": {"hidden_size": 12, "attn_implementation": "kernels-community/x"}}
+    rewrite(saved, lambda _, metadata: metadata["dims"]["audio"].update(foreign))
+    with pytest.raises(ConfigError, match=r"HuBERT .*attn_implementation"):
+        load_talker(saved)
+
+
 def test_unknown_dimensions_are_named(saved):
     rewrite(saved, lambda _, metadata: metadata["dims"].update(warp=9))
     with pytest.raises(ConfigError, match="warp"):

@@ -21,6 +21,19 @@ from streamingtalker.streaming import SlidingBuffer, Stream
 STRIDE = 320  # samples from feature to feature
 FIELD = 400  # samples a feature's convolutions span
 FEATURE_RATE = 50  # features a second
+SIZES = frozenset(
+    {
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "conv_dim",
+        "conv_kernel",
+        "conv_stride",
+        "num_conv_pos_embeddings",
+        "num_conv_pos_embedding_groups",
+    }
+)  # what a file may tell HuBERT's library; other words make it fetch code, or another network
 
 
 @dataclass(frozen=True)
@@ -50,9 +63,11 @@ class HubertEncoder(AudioEncoder):
     def __init__(self, hubert: dict[str, Any], fps: int, width: int | None = None) -> None:
         """``hubert``: arguments of transformers.HubertConfig; ``width``: of the linear layer, None for none.
 
-        Raises ConfigError where the library is missing.
+        Raises ConfigError where the library is missing, and for arguments other than ``SIZES``.
         """
         super().__init__()
+        if foreign := sorted(set(hubert) - SIZES):
+            raise ConfigError(f"The sizes of HuBERT hold {', '.join(foreign)}, which is none of them; leave it out.")
         try:
             from transformers import HubertConfig, HubertModel  # takes seconds to load
         except ImportError as error:

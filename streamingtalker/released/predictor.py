@@ -33,6 +33,7 @@ class PeriodicAttention(nn.Module):
 
     def __init__(self, dims: ReleasedPredictor) -> None:
         super().__init__()
+        assert dims.heads > 0 and dims.width % dims.heads == 0, "heads share the width evenly"
         self.heads = dims.heads
         self.history = dims.history
         self.period = dims.period

@@ -22,6 +22,7 @@ class FullAttention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        assert heads > 0 and width % heads == 0, "heads share the width evenly"
         self.heads = heads
         self.scale = width**-0.5
         self.qkv = nn.Linear(width, 3 * width, bias=False)
