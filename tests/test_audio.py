@@ -1,6 +1,7 @@
 """Recordings, sample rates, features and encoders."""
 
 import contextlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,19 @@ def test_whatever_its_rate_a_recording_is_heard_at_the_models(tmp_path):
     pcm = load_pcm(tmp_path / "a.wav")
     assert len(pcm) == 8000
     np.testing.assert_allclose(pcm[200:-200], tone(0.5, 16000)[200:-200], atol=0.01)
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_recording_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", tone(0.1, 16000), 16000)
+    with pytest.raises(AudioError, match=r"a\.wav (cannot be read|does not exist)"):
+        load_audio(tmp_path / f"{'a' * 300}.wav")
+    monkeypatch.setattr(Path, "open", refuse)  # who runs the tests may be allowed everything
+    with pytest.raises(AudioError, match=r"a\.wav cannot be read \(Permission denied\); check"):
+        load_audio(tmp_path / "a.wav")
 
 
 def broken(tmp_path, kind):

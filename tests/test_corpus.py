@@ -11,6 +11,7 @@ from streamingtalker.data.augment import SPEECHLESS_VOICE
 from streamingtalker.data.check import MouthGauge, read_phones, report, tally, text_report
 from streamingtalker.data.clips import combine, plan
 from streamingtalker.data.coarticulation import STYLES, mouth
+from streamingtalker.data.dataset import Corpus, CorpusError
 from streamingtalker.data.expression import expression
 from streamingtalker.data.phones import BILABIALS, LABIODENTALS, SILENCE, VOWELS, Phone
 from streamingtalker.data.synthetic import OtherCorpusError, make_corpus
@@ -262,3 +263,9 @@ def test_text_report_counts_kinds():
     assert first_column["utterances"] == "3" and first_column["different words"] == "11"
     shares = [first_column[f"{kind} %"] for kind in ("question", "exclamation", "list", "number", "several sentences")]
     assert shares == ["33"] * 5
+
+
+def test_a_manifest_that_may_not_be_read_is_named(tmp_path):
+    (tmp_path / "corpus.json").mkdir()
+    with pytest.raises(CorpusError, match=r"corpus\.json cannot be read \(.*\); check"):
+        Corpus(tmp_path)

@@ -22,11 +22,14 @@ class AudioError(UserError):
 def load_audio(path: str | Path, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray, int]:
     """A WAV, FLAC, OGG or MP3 file as float32 mono in [-1, 1] (channels averaged) and its sample rate.
 
-    Silence is fine. Raises AudioError where the file is missing, empty, cut off, no audio, too long or holds values
-    that are not numbers.
+    Silence is fine. Raises AudioError where the file is missing, empty, cut off, no audio, too long, may not be read or
+    holds values that are not numbers.
     """
     path = Path(path)
-    _check_file(path)
+    try:
+        _check_file(path)
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read ({error.strerror}); check its path and permissions.") from error
     try:
         with soundfile.SoundFile(path) as file:
             _check_length(path, file.frames / file.samplerate, max_seconds)

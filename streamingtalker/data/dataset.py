@@ -71,6 +71,8 @@ class Corpus:
             raise CorpusError(
                 f"{manifest} does not exist; make a corpus with 'python -m streamingtalker.data.synthetic'."
             ) from error
+        except OSError as error:
+            raise CorpusError(f"{manifest} cannot be read ({error.strerror}); check its permissions.") from error
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise CorpusError(f"{manifest} cannot be read ({error!r}); make the corpus again.") from error
 
