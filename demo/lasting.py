@@ -58,9 +58,9 @@ class _Attempts:
         """The device has gone."""
         self._failed, self._due = 0, now + _FIRST_TRY
 
-    def are_due(self, now: float) -> bool:
-        """Whether it is time."""
-        return now >= self._due
+    def due_in(self, now: float) -> float:
+        """Seconds until it is time, 0 when it is."""
+        return max(0.0, self._due - now)
 
     def note_failure(self, now: float) -> None:
         """It did not open."""
@@ -133,7 +133,7 @@ class LastingSpeaker:
             self._stand_in = None
             self._note_stall(now)
         self._tell(standing_in, now)
-        if gone is not None and self._attempts.are_due(now):
+        if gone is not None and not self._attempts.due_in(now):
             self._try_again()
 
     def _run(self) -> None:
@@ -220,10 +220,11 @@ class LastingMicrophone:
     ) -> None:
         """``make`` opens nothing yet. Raises DeviceError where there is no device now."""
         self._make, self._tell, self._monotonic = make, tell, monotonic
+        self._lock = threading.Lock()  # over the two below: whatever was opened is closed
         self._device = make()
-        self._attempts = _Attempts(streams)
-        self._news: queue.SimpleQueue[tuple[Microphone, AudioBlock | None]] = queue.SimpleQueue()  # None: it has ended
         self._closing = threading.Event()
+        self._attempts = _Attempts(streams)
+        self._news: queue.SimpleQueue[AudioBlock | None] = queue.SimpleQueue()  # None: the device has gone
         self._position = 0
 
     @property
@@ -233,20 +234,17 @@ class LastingMicrophone:
 
     def open(self) -> None:
         """Begin to capture. Raises DeviceError."""
-        self._open_device(self._device)
+        self._device.open()
+        threading.Thread(target=self._run, name="microphone", daemon=True).start()
 
     def blocks(self) -> Iterator[AudioBlock]:
         """Blocks in real time until ``close``: those of the device, silent ones while there are none."""
         heard_until = heard_at = self._monotonic()
         told = False  # that nothing is heard
         away = False  # the device delivers nothing
-        gone = False  # and will not: it must be opened anew
         while not self._closing.is_set():
-            block, ended = self._next(BLOCK / RATE if away else STALLED_SECONDS)
+            block = self._next(BLOCK / RATE if away else STALLED_SECONDS)
             now = self._monotonic()
-            if ended:
-                gone = True
-                self._attempts.begin(now)
             if block is not None:
                 if told:
                     self._tell(Notice("info", "The microphone is back."))
@@ -263,23 +261,21 @@ class LastingMicrophone:
             for silence in self._silence(heard_until, now):
                 heard_until = silence.time
                 yield self._placed(silence)
-            if gone and self._attempts.are_due(now):
-                gone = not self._try_again()
 
     def close(self) -> None:
         """Stop; ``blocks`` ends."""
-        self._closing.set()
-        self._news.put((self._device, None))
-        _leave(self._device.close)
+        with self._lock:
+            self._closing.set()
+            device = self._device
+        self._news.put(None)
+        _leave(device.close)
 
-    def _next(self, seconds: float) -> tuple[AudioBlock | None, bool]:
-        """The device's next block, if one comes in that time; and whether the device has ended."""
+    def _next(self, seconds: float) -> AudioBlock | None:
+        """The device's next block, if one comes in that time and the device has not gone."""
         try:
-            device, block = self._news.get(timeout=seconds)
+            return self._news.get(timeout=seconds)
         except queue.Empty:
-            return None, False
-        current = device is self._device
-        return (block if current else None), (current and block is None)
+            return None
 
     def _silence(self, since: float, now: float) -> Iterator[AudioBlock]:
         while since + BLOCK / RATE <= now:
@@ -291,29 +287,36 @@ class LastingMicrophone:
         self._position += len(block.pcm)
         return placed
 
+    def _run(self) -> None:
+        """Take the device's blocks; when it has gone, open it anew, for so long as that may take."""
+        while not self._closing.is_set():
+            try:
+                for block in self._device.blocks():
+                    self._news.put(block)
+            except DeviceError as error:
+                log.warning("%s", error)
+            except Exception:
+                log.exception("The microphone has failed; it is opened anew.")
+            self._news.put(None)
+            self._attempts.begin(self._monotonic())
+            while not self._closing.wait(self._attempts.due_in(self._monotonic())) and not self._try_again():
+                pass
+
     def _try_again(self) -> bool:
         """Whether it opened."""
         _leave(self._device.close)
         try:
-            self._device = self._make()
-            self._open_device(self._device)
+            device = self._make()
+            device.open()
         except DeviceError as error:
             log.debug("Not yet: %s", error)
             self._attempts.note_failure(self._monotonic())
             return False
+        with self._lock:
+            self._device, too_late = device, self._closing.is_set()
+        if too_late:
+            device.close()
         return True
-
-    def _open_device(self, device: Microphone) -> None:
-        device.open()
-        threading.Thread(target=self._listen, args=(device,), name="microphone", daemon=True).start()
-
-    def _listen(self, device: Microphone) -> None:
-        try:
-            for block in device.blocks():
-                self._news.put((device, block))
-        except DeviceError as error:
-            log.warning("%s", error)
-        self._news.put((device, None))
 
 
 def lasting_speaker(device: str | None, streams: PortAudioStreams) -> LastingSpeaker:

@@ -278,17 +278,20 @@ def block(value, time=0.0):
 
 
 def test_a_lost_microphone_hears_silence_until_it_is_back():
-    ears, told, missing = [], [], [True] * 3
+    ears, told, backend = [], [], Restarting()
+    backend.refuses = True  # which is no reason to give up
 
     def make():
-        if ears and missing:
-            missing.pop()
+        if ears and not told:
             raise DeviceError("There is no microphone.")
         ears.append(Ear())
         return ears[-1]
 
+    def tell(notice):
+        told.append(notice.text)
+
     time = itertools.count(10.0, 0.02)  # goes on with every question
-    microphone = LastingMicrophone(make, lambda notice: told.append(notice.text), monotonic=lambda: next(time))
+    microphone = LastingMicrophone(make, tell, PortAudioStreams(backend), monotonic=lambda: next(time))
     microphone.open()
     ears[0].queue.put(block(0.5, 10.0))
     ears[0].queue.put(DeviceError("The microphone is gone."))
@@ -304,6 +307,51 @@ def test_a_lost_microphone_hears_silence_until_it_is_back():
     values = [float(one.pcm[0]) for one in heard]
     assert values[0] == 0.5 and values[-1] == 0.25 and not any(values[1:-1]) and len(values) > 3
     assert (np.diff([one.time for one in heard]) > 0).all()
+    assert backend.running == 0
+
+
+def listened(microphone):
+    """What its blocks give, in a thread of their own; and that thread."""
+    heard = queue.SimpleQueue()
+    thread = threading.Thread(target=lambda: [heard.put(one) for one in microphone.blocks()], daemon=True)
+    thread.start()
+    return heard, thread
+
+
+def test_a_microphone_that_hangs_while_it_is_opened_anew_keeps_nobody_waiting():
+    opening, thaws = threading.Event(), threading.Event()
+
+    class Frozen(Ear):
+        def open(self):
+            opening.set()
+            assert thaws.wait(30)
+
+    frozen = Frozen()
+    ears = iter([ear := Ear(), frozen])
+    microphone = LastingMicrophone(lambda: next(ears), lambda notice: None)
+    microphone.open()
+    heard, listening = listened(microphone)
+    ear.queue.put(DeviceError("The microphone is gone."))
+    assert opening.wait(5)
+    heard_before = heard.qsize()
+    assert not any(heard.get(timeout=5).pcm.any() for _ in range(heard_before + 3)), "silence goes on"
+    microphone.close()
+    listening.join(5)
+    assert not listening.is_alive()
+    thaws.set()
+    assert frozen.queue.get(timeout=5) is None, "what opens too late is closed"
+
+
+def test_a_microphone_that_fails_in_a_way_nobody_thought_of_is_opened_anew(caplog):
+    ears = iter([broken := Ear(), well := Ear()])
+    microphone = LastingMicrophone(lambda: next(ears), lambda notice: None)
+    microphone.open()
+    heard, _ = listened(microphone)
+    broken.queue.put(ZeroDivisionError("a driver's"))
+    well.queue.put(block(0.25))
+    assert any(heard.get(timeout=5).pcm.any() for _ in range(300))
+    microphone.close()
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_microphone_that_stands_still_is_silent():
