@@ -6,7 +6,7 @@ how late the echo really is, is then measured by correlation, and corrected wher
 """
 
 import logging
-import queue
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 FRAME = RATE // 100  # samples that are processed at a time
 
 _LONG_AGO = -(10**9)
+_BLOCKS_A_SECOND = 200  # that a loudspeaker asks for at most
 _SETTLE = 0.05  # share of a timestamp's error that a timeline takes on: jitter is averaged out
 _JUMP_SECONDS = 0.04  # a larger error is no jitter: follow it at once
 
@@ -63,7 +64,8 @@ class Played:
     def __init__(self, rate: int, seconds: float = 4.0) -> None:
         """``rate``: the loudspeaker's in Hz; ``seconds`` of sound are kept."""
         self._rate = rate
-        self._blocks: queue.SimpleQueue[tuple[np.ndarray, float]] = queue.SimpleQueue()
+        # The oldest go where nobody listens; the timeline follows such a jump.
+        self._blocks: deque[tuple[np.ndarray, float]] = deque(maxlen=round(seconds * _BLOCKS_A_SECOND))
         self._resampler = Resampler(rate, RATE)
         self._timeline = Timeline(RATE)
         self._ring = np.zeros(round(seconds * RATE), np.float32)
@@ -72,7 +74,7 @@ class Played:
 
     def add(self, pcm: np.ndarray, dac_time: float) -> None:
         """float32 [n] whose first sample is heard at monotonic ``dac_time``. Returns at once."""
-        self._blocks.put((pcm, dac_time))
+        self._blocks.append((pcm, dac_time))
 
     def heard(self, time: float, count: int) -> np.ndarray:
         """``count`` samples, the first of which is heard at ``time``; silence where nothing is known."""
@@ -91,8 +93,8 @@ class Played:
         return np.where(known, self._ring[wanted % len(self._ring)], 0).astype(np.float32)
 
     def _write(self) -> None:
-        while not self._blocks.empty():
-            pcm, dac_time = self._blocks.get()
+        while self._blocks:
+            pcm, dac_time = self._blocks.popleft()
             self._timeline.note(round(self._taken * RATE / self._rate), dac_time)
             self._taken += len(pcm)
             ready = self._resampler.feed(pcm)

@@ -72,6 +72,19 @@ def test_what_was_played_is_found_by_the_moment_it_was_heard():
     assert not played.heard(95.0, 100).any() and not played.heard(200.0, 100).any()
 
 
+def test_who_plays_on_while_nobody_listens_keeps_a_few_seconds_and_they_are_found_by_their_moment():
+    sound = np.sin(np.arange(100 * RATE) * 2 * np.pi * 300 / RATE * np.linspace(1, 2, 100 * RATE)).astype(np.float32)
+    played = Played(RATE)
+    for first in range(0, len(sound), 160):
+        played.add(sound[first : first + 160], 100 + first / RATE)
+        if first == 10 * RATE:
+            played.heard(105.0, 160)
+    assert len(played._blocks) * 160 / RATE < 20
+    np.testing.assert_allclose(played.heard(197.0, 1600), sound[97 * RATE :][:1600], atol=1e-6)
+    played.add(sound[:160], 200.0)
+    np.testing.assert_allclose(played.heard(200.0, 160), sound[:160], atol=1e-6)
+
+
 def test_every_block_heard_makes_one_block_whose_samples_have_their_times():
     pcm = speech(2.0)
     _, blocks, _ = cleaned(Microphone(pcm), play(pcm), Late())
