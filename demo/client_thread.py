@@ -304,8 +304,8 @@ class ClientThread:
             if self._ended:
                 return
             self._listener = listener
-            listener.set_mode(self._client.hearing)
-            listener.start()
+        listener.set_mode(self._client.hearing)
+        listener.start()  # which may hang; it is stopped all the same
 
     def _welcome(self, welcome: Welcome) -> None:
         if (welcome.vertices, welcome.fps) != (self._shared.vertices, self._shared.fps):

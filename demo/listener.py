@@ -45,6 +45,7 @@ LONGEST_SECONDS = 30.0  # of an utterance
 _TAIL_SECONDS = 0.25  # stays deaf after the avatar fell silent: rooms reverberate
 _SILENCE_DB = -100.0  # the lowest level told
 ATTACK = RATE // 10  # samples by which a voice begins before it is taken for one
+_GOODBYE_SECONDS = 2.0  # a microphone that hangs is left to itself
 _RECORDING_GRACE = RATE // 2  # samples after a recording within which an utterance in it has begun, if there is one
 
 
@@ -87,10 +88,11 @@ class Listener:
             return complete is not Completeness.UNFINISHED
 
         self._recogniser = RecogniserThread(recognizer, self._work, self._speakers, emit, judge, monotonic)
-        self._threads = [
-            threading.Thread(target=self._guard, args=(self._hear,), name="listener", daemon=True),
-            threading.Thread(target=self._guard, args=(self._recogniser.run,), name="recogniser", daemon=True),
-        ]
+        self._hearing = threading.Thread(target=self._guard, args=(self._hear,), name="listener", daemon=True)
+        self._recognising = threading.Thread(
+            target=self._guard, args=(self._recogniser.run,), name="recogniser", daemon=True
+        )
+        self._stopped = threading.Event()
         self._level = _SILENCE_DB
         self._deaf = False
         self._utterance = 0
@@ -98,23 +100,26 @@ class Listener:
         self._recordings = _RecordingWatch()
 
     def start(self) -> None:
-        """Open the microphone and listen. Raises DeviceError."""
+        """Open the microphone and listen, unless it was stopped meanwhile. Raises DeviceError."""
         self._microphone.open()
-        for thread in self._threads:
-            thread.start()
+        self._hearing.start()
+        self._recognising.start()
+        if self._stopped.is_set():
+            self._microphone.close()  # now that it is open
 
     def stop(self) -> None:
-        """Close the microphone and end both threads; what is being recognised is dropped."""
+        """Close the microphone and end both threads; what is being recognised is dropped. ``start`` may hang."""
+        self._stopped.set()
         self._microphone.close()
         self._recogniser.abandon()
-        self.join()
+        self._work.put(None)  # a microphone that hangs does not say that nothing more comes
+        if not _ended(self._hearing, _GOODBYE_SECONDS):
+            log.warning("The microphone hangs; it is left to itself.")
+        _ended(self._recognising)
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until nothing is heard any more, ``timeout`` seconds a thread at most; whether it is so."""
-        running = [thread for thread in self._threads if thread.ident and thread is not threading.current_thread()]
-        for thread in running:
-            thread.join(timeout)
-        return not any(thread.is_alive() for thread in running)
+        return all(_ended(thread, timeout) for thread in (self._hearing, self._recognising))
 
     def settle(self) -> None:
         """Wait until all that was heard so far has been worked through; for those whose time is virtual."""
@@ -236,6 +241,14 @@ class _Wish:
         """How what was captured at that time is to be heard."""
         with self._lock:
             return self._mode if captured > self._deaf_until else Hearing.DEAF
+
+
+def _ended(thread: threading.Thread, timeout: float | None = None) -> bool:
+    """Wait for a thread, ``timeout`` seconds at most; whether it has ended, or has not begun, or is the caller's."""
+    if thread.ident is None or thread is threading.current_thread():
+        return True
+    thread.join(timeout)
+    return not thread.is_alive()
 
 
 def _decibels(pcm: np.ndarray) -> float:

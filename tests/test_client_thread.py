@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -271,6 +272,31 @@ def test_where_the_echo_cannot_be_taken_out_it_listens_only_when_silent(playback
     assert len(playback.taps) == 1
     client = session(playback, lambda: "", half_duplex=True)
     assert client._real_microphone() == "real" and client._client.half_duplex
+
+
+def test_a_microphone_that_hangs_while_it_opens_does_not_keep_the_session_from_ending(playback, monkeypatch):
+    opening, opens = threading.Event(), threading.Event()
+
+    class Slow(Ears):
+        def __init__(self, *_, **__):
+            super().__init__()
+
+        def start(self):
+            opening.set()
+            assert opens.wait(30)
+
+    recognizer = SimpleNamespace(name="none")
+    monkeypatch.setattr(client_thread, "choose_recognizer", lambda settings, models, tell: recognizer)
+    monkeypatch.setattr(client_thread, "Listener", Slow)
+    client = session(playback, lambda: "ws://localhost:9", question=("who.wav",))
+    client.start()
+    assert opening.wait(10)
+    stopping = threading.Thread(target=client.stop, daemon=True)
+    stopping.start()
+    stopping.join(10)
+    left = not stopping.is_alive()
+    opens.set()
+    assert left and client.error is None
 
 
 def test_a_face_model_for_points_in_another_order_is_refused(playback):

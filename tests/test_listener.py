@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import demo.listener
 from demo.acoustics import NO_INTERRUPTIONS, at_level
 from demo.devices import DeviceError
 from demo.end_of_turn import Patience
@@ -360,6 +361,48 @@ def test_stopping_ends_both_threads_at_any_time():
     listener.stop()
     assert listener.join(timeout=0)
     listener.stop()
+
+
+def test_stopping_waits_for_no_microphone_that_hangs(monkeypatch, caplog):
+    thaws = threading.Event()
+
+    class Frozen(WavMicrophone):
+        def blocks(self):
+            assert thaws.wait(30)
+            yield from ()
+
+    monkeypatch.setattr(demo.listener, "_GOODBYE_SECONDS", 0.05, raising=False)
+    listener = Listener(Frozen(), Scribe(), lambda event: None)
+    listener.start()
+    stopping = threading.Thread(target=listener.stop, daemon=True)
+    stopping.start()
+    stopping.join(5)
+    left = not stopping.is_alive()
+    thaws.set()
+    assert left and "left to itself" in caplog.text
+    assert listener.join(timeout=5)
+
+
+def test_a_listener_stopped_while_its_microphone_opens_does_not_listen():
+    opening, opens = threading.Event(), threading.Event()
+
+    class Slow(WavMicrophone):
+        """Cannot be closed before it is open."""
+
+        def open(self):
+            opening.set()
+            assert opens.wait(30)
+            self._closing.clear()
+            super().open()
+
+    listener = Listener(Slow(), Scribe(), lambda event: None)
+    starting = threading.Thread(target=listener.start, daemon=True)
+    starting.start()
+    assert opening.wait(5)
+    listener.stop()
+    opens.set()
+    starting.join(5)
+    assert listener.join(timeout=5), "both threads have ended"
 
 
 def test_end_silence_is_the_users_setting():
