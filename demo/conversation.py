@@ -97,13 +97,21 @@ class Recording:
 
     def __init__(self) -> None:
         self._pieces: asyncio.Queue[Performance] = asyncio.Queue()
+        self._rate = 0  # of the first piece, whatever the others say
         self._seconds = 0.0
+        self._closed = False
 
     def add(self, piece: Performance) -> None:
         """Take the next piece; beyond the limit pieces are dropped, so that no client can fill the memory."""
-        self._seconds += len(piece.pcm) / 2 / max(1, piece.sample_rate)
-        if self._seconds - RECORDING_SECONDS < 60.0:  # the first piece too many tells ``sound`` so
+        self._rate = self._rate or min(max(1, piece.sample_rate), RECORDING_RATES[-1])
+        self._seconds += len(piece.pcm) / 2 / self._rate
+        if self._seconds - RECORDING_SECONDS < 60.0 and not self._closed:  # the first piece too many tells ``sound`` so
             self._pieces.put_nowait(piece)
+
+    def close(self) -> None:
+        """Nobody performs it any more: what waits is dropped, and so is what still comes."""
+        self._closed = True
+        self._pieces = asyncio.Queue()
 
     async def sound(self, rate: int) -> AsyncIterator[np.ndarray]:
         """The recording as float32 at ``rate``. Raises RecordingError where it is too long or not what it says."""
@@ -172,8 +180,9 @@ class Conversation:
                 await self._begin(number, lambda turn: self._say(turn, self._persona.phrase(phrase)))
             case Performance(number):
                 if number > self._number:
-                    recording = self._recording = Recording()
-                    await self._begin(number, lambda turn: turn.perform(recording.sound(self._voice.sample_rate)))
+                    recording = Recording()
+                    await self._begin(number, lambda turn: self._perform(turn, recording))
+                    self._recording = recording  # the older one was closed with its turn
                 if number == self._number:
                     self._recording.add(message)
             case Interrupt(number, heard) if number >= self._number:
@@ -217,6 +226,7 @@ class Conversation:
 
     async def _stop(self) -> None:
         task, self._task = self._task, None
+        self._recording.close()
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
@@ -258,6 +268,12 @@ class Conversation:
             said = f"Only the first {SAID_CHARACTERS} of {len(text)} characters are spoken; say the rest separately."
             await self._send(Notice("warning", said))
         await turn.speak(_each(self._answerer.lines(text[:SAID_CHARACTERS])))
+
+    async def _perform(self, turn: Turn, recording: Recording) -> None:
+        try:
+            await turn.perform(recording.sound(self._voice.sample_rate))
+        finally:
+            recording.close()
 
     async def _reply(self, turn: Turn, question: str) -> None:
         async def report(text: str) -> None:

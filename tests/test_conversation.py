@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from demo.conversation import Conversation, Memory
+from demo.conversation import Conversation, Memory, Recording
 from demo.engines import Engines
 from demo.llm import LlmBrokenOffError, LlmError, LlmSlowError, ReplyTooLongError
 from demo.messages import (
@@ -430,6 +430,42 @@ def test_a_recording_of_an_impossible_rate_is_refused(rate):
         async with talking(make_engines()) as talk:
             await talk.conversation.handle(Performance(1, bytes(100), rate, True))
             assert "samples a second" in of(await talk.turn(1), Notice)[0].text
+
+    asyncio.run(main())
+
+
+def kept(recording: Recording) -> int:
+    """Bytes that wait in it."""
+    return sum(len(piece.pcm) for piece in recording._pieces._queue)
+
+
+@pytest.mark.parametrize("claimed", [16_000, 2**52])
+def test_no_rate_that_a_client_states_fills_the_memory(claimed):
+    recording, piece = Recording(), bytes(1_000_000)
+    recording.add(Performance(1, piece, 16_000, False))
+    for _ in range(1000):
+        recording.add(Performance(1, piece, claimed, False))
+    assert 900 * 32_000 < kept(recording) < 1000 * 32_000
+
+
+def test_nothing_is_kept_of_a_recording_whose_turn_is_over():
+    async def main() -> None:
+        async with talking(make_engines()) as talk:
+
+            async def add(turn: int) -> int:
+                for _ in range(10):
+                    await talk.conversation.handle(Performance(turn, bytes(3_200), 16_000, False))
+                return kept(talk.conversation._recording)
+
+            await talk.conversation.handle(Performance(1, bytes(3_200), 16_000, False))
+            await talk.conversation.handle(Performance(1, bytes(101), 16_000, False))
+            await talk.turn(1)
+            assert await add(1) == 0, "refused"
+            assert await add(2) > 0
+            await talk.conversation.handle(Interrupt(2))
+            assert await add(2) == 0, "interrupted before it could begin"
+            await talk.conversation.handle(Performance(3, bytes(3_200), 16_000, True))
+            check_turn(await talk.turn(3), 3)
 
     asyncio.run(main())
 
