@@ -86,6 +86,7 @@ def run(settings: Settings, started: float, stacks: IO[str] = sys.stderr) -> Non
     check(settings)
     limit_blas()
     trace = SessionTrace(journal=settings.trace and settings.trace.with_name(f"{settings.trace.name}l"))
+    trace.keep_earlier()
     leave_trace = functools.partial(_leave_trace, trace, settings)
     with interruptible(leave_trace) as interruption, contextlib.ExitStack() as stack:
         stack.callback(leave_trace)  # after the server's end: its memory counts, too

@@ -9,6 +9,7 @@ Only what is waited for counts: a step that an answer begun in secret took befor
 """
 
 import dataclasses
+import itertools
 import json
 import logging
 import sys
@@ -81,13 +82,25 @@ class SessionTrace:
     """One run of the demo.
 
     Every turn goes to ``journal`` at once, a line of JSON each, lest a crash take them all along; it is gone when the
-    report has been written.
+    report has been written. One that is found there is of a session that crashed: see ``keep_earlier``.
     """
 
     engines: dict[str, str] = field(default_factory=dict)  # stt, llm, tts, talker, device
     cold_start_s: float = 0.0  # from the start of the program to the first moment a question can be asked
     turns: list[TurnTrace] = field(default_factory=list)
     journal: Path | None = None
+
+    def keep_earlier(self) -> None:
+        """Rename the journal that an earlier session left, lest this one take its place: "t.jsonl" to "t.1.jsonl"."""
+        if self.journal is None or not self.journal.exists():
+            return
+        names = (self.journal.with_suffix(f".{number}{self.journal.suffix}") for number in itertools.count(1))
+        kept = next(name for name in names if not name.exists())
+        try:
+            self.journal.rename(kept)
+            log.info("The turns of a session that did not end in good order are in %s.", kept)
+        except OSError as error:  # they stay where they are, and others follow
+            log.warning("%s cannot be renamed (%s); this session is written after it.", self.journal, error.strerror)
 
     def add(self, turn: TurnTrace) -> None:
         """A turn is over."""
@@ -96,7 +109,7 @@ class SessionTrace:
             return
         try:
             self.journal.parent.mkdir(parents=True, exist_ok=True)
-            with self.journal.open("w" if len(self.turns) == 1 else "a", encoding="utf-8") as file:
+            with self.journal.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_rounded(dataclasses.asdict(turn)), ensure_ascii=False) + "\n")
         except OSError as error:
             log.warning("Turn %d is not in %s (%s).", turn.turn, self.journal, error.strerror)

@@ -1,6 +1,7 @@
 """The trace's spans add up and its file has the promised form."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,38 @@ def test_what_was_measured_survives_a_crash_until_the_report_is_written(tmp_path
     assert [json.loads(line)["underruns"] for line in journal.read_text("utf-8").splitlines()] == [1, 2]
     trace.write(tmp_path / "new" / "trace.json")
     assert len(trace.turns) == 2 and not journal.exists()
+
+
+def test_what_a_session_measured_that_was_killed_is_kept_when_it_begins_anew(tmp_path, caplog):
+    caplog.set_level("INFO")
+    journal = tmp_path / "t.jsonl"
+    for number in (7, 8, 9):  # the third ends in good order
+        trace = SessionTrace(journal=journal)
+        trace.keep_earlier()
+        trace.add(TurnTrace(1, underruns=number))
+        trace.add(TurnTrace(2, underruns=number))
+    trace.write(tmp_path / "t.json")
+    kept = [tmp_path / "t.1.jsonl", tmp_path / "t.2.jsonl"]
+    assert sorted(tmp_path.glob("*.jsonl")) == kept
+    assert [[json.loads(line)["underruns"] for line in each.read_text().splitlines()] for each in kept] == [
+        [7] * 2,
+        [8] * 2,
+    ]
+    assert all(str(each) in caplog.text for each in kept)
+
+
+def test_a_journal_that_cannot_be_renamed_is_not_overwritten(tmp_path, monkeypatch, caplog):
+    journal = tmp_path / "t.jsonl"
+    SessionTrace(journal=journal).add(TurnTrace(1))
+
+    def refuse(path, target):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    trace = SessionTrace(journal=journal)
+    trace.keep_earlier()
+    trace.add(TurnTrace(1))
+    assert len(journal.read_text().splitlines()) == 2 and "Permission denied" in caplog.text
 
 
 def test_a_full_disk_does_not_end_the_conversation(tmp_path, caplog):
