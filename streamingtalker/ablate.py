@@ -153,7 +153,7 @@ class Ablation:
         if file.exists():
             return load_regression(file)[0]
         talker = self._stage_one("quantised", None, seed)
-        regression = train_regression(talker, self._examples("train"), self._run(seed))
+        regression, _ = train_regression(talker, self._examples("train"), self._run(seed))
         save_regression(file, regression, talker)
         return regression.eval()
 

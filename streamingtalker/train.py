@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from streamingtalker.audio.posteriors import RECOGNISERS
-from streamingtalker.errors import command_line
+from streamingtalker.errors import UserError, command_line
 from streamingtalker.places import writing
 from streamingtalker.topology import DEFAULT_AVATAR
 from streamingtalker.training.loop import progress_bar
@@ -28,6 +28,40 @@ from streamingtalker.training.published_run import PublishedRun
 from streamingtalker.training.variants import BASELINES, VARIANTS
 
 RUNS: dict[str, type[OwnRun] | type[PublishedRun]] = {"default": OwnRun, **dict.fromkeys(PRESETS, PublishedRun)}
+
+_OURS, _PAPERS = "vqvae encoder talker all judge student", "vqvae talker all"
+USED = {  # option: the stages of our network that use it, and those of the paper's
+    "preset": (_OURS, _PAPERS),
+    "data": (_OURS, _PAPERS),
+    "out": (_OURS, _PAPERS),
+    "threads": (_OURS, _PAPERS),
+    "avatar": ("vqvae encoder talker all judge", ""),
+    "minutes": ("vqvae encoder talker all student", _PAPERS),
+    "steps": ("vqvae encoder talker all student", _PAPERS),
+    "head": ("talker all", ""),
+    "variant": ("vqvae encoder talker all", ""),
+    "baseline": ("vqvae encoder talker all", ""),
+    "seed": ("vqvae encoder talker all student", _PAPERS),
+    "jobs": (_OURS, ""),
+    "checkpoint": ("judge", ""),
+    "recogniser": ("vqvae encoder talker all judge", ""),
+    "resume": ("vqvae encoder talker all", _PAPERS),
+    "save_every": ("vqvae encoder talker all", _PAPERS),
+    "checks": ("vqvae talker all", _PAPERS),
+    "epochs": ("", _PAPERS),
+    "rate": ("", _PAPERS),
+    "halve_every": ("", "vqvae all"),
+    "batch": ("", _PAPERS),
+    "history": ("", "talker all"),
+    "hubert": ("", "talker all"),
+    "dims": ("", _PAPERS),
+    "device": ("vqvae encoder talker all judge", _PAPERS),
+    "bf16": ("vqvae encoder talker all student", _PAPERS),
+}
+
+
+class OptionError(UserError):
+    """An option that would be ignored, or a stage that does not exist."""
 
 
 def _table(text: str) -> Any:  # noqa: ANN401 - what it is, is checked where it is used
@@ -46,10 +80,12 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("corpus"), metavar="DIR")
     parser.add_argument("--avatar", type=Path, default=DEFAULT_AVATAR, metavar="FILE", help="whose mesh to train for")
     parser.add_argument("--out", type=Path, default=Path("runs/default"), metavar="DIR")
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         "--minutes", type=float, help="of training (default: 20; what comes out depends on the machine)"
     )
-    parser.add_argument("--steps", type=int, help="of training, over all stages, instead of minutes")
+    length.add_argument("--steps", type=int, help="of training, over all stages, instead of minutes")
+    length.add_argument("--epochs", type=int, help="vocaset and biwi: of each stage, instead of the paper's 400")
     parser.add_argument("--head", choices=["mlp", "linear"], default="mlp", help="diffusion head; linear: the paper's")
     without = parser.add_mutually_exclusive_group()
     without.add_argument("--variant", choices=list(VARIANTS), help="our network without a part, as in Table 3")
@@ -67,7 +103,6 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between states to resume from")
     parser.add_argument("--checks", type=int, default=10, help="looks at validation clips in a stage; 0 for none")
     paper = parser.add_argument_group("presets vocaset and biwi")
-    paper.add_argument("--epochs", type=int, help="of each stage, instead of the paper's 400 or --steps")
     paper.add_argument("--rate", type=float, help="learning rate, instead of the paper's 1e-4")
     paper.add_argument("--halve-every", type=int, metavar="E", help="of 400 epochs of stage 1, for the rate; 0: never")
     paper.add_argument("--batch", type=int, default=1, help="sequences in a batch (default: 1, as in the paper)")
@@ -77,8 +112,21 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="where the optimiser runs: cpu or cuda")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
     options = parser.parse_args(argv)
+    blank = argparse.Namespace(**dict.fromkeys(vars(options)))  # keeps None where the command line says nothing
+    given = [name for name, value in vars(parser.parse_args(argv, blank)).items() if value is not None]
+    _check_used([name for name in given if name != "stage"], options.stage, options.preset)
     options.words = argv
     return options
+
+
+def _check_used(given: list[str], stage: str, preset: str) -> None:
+    """Raises OptionError where a training would ignore an option that is ``given``."""
+    papers = preset in PRESETS
+    if papers and stage not in _PAPERS.split():
+        raise OptionError(f"The published network has no stage {stage!r}; choose vqvae, talker or all.")
+    unused = [f"--{name.replace('_', '-')}" for name in given if stage not in USED[name][papers].split()]
+    if unused:
+        raise OptionError(f"Stage {stage!r} of preset {preset!r} does not use {', '.join(unused)}; leave that out.")
 
 
 @command_line

@@ -115,6 +115,8 @@ def test_a_whole_round(name, make, split, tmp_path):
     again = read_tensors(out / "talker.safetensors", kind="talker")[0]
     assert all(np.array_equal(first[key], again[key]) for key in first)
     assert read_tensors(last_file(out), kind="training")[1]["progress"]["steps"] == 2
+    other = ["talker", *command[1:-1], json.dumps({"predictor": {"history": 3}})]
+    assert main(other) == 2  # stage 1 has other dimensions
     weights = str(out / "talker.safetensors")
     report = tmp_path / "report.json"
     scored = ["--data", str(tmp_path / "corpus"), "--split", split, "--sequences", "1", "--checkpoint", weights]

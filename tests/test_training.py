@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,10 +20,12 @@ from streamingtalker.data.phones import INVENTORY
 from streamingtalker.losses import MotionLoss, latent_loss, masked_mean, phone_loss
 from streamingtalker.tensor_file import write_tensors
 from streamingtalker.topology import TOPOLOGY, Rig
-from streamingtalker.train import main
+from streamingtalker.train import USED, _arguments, main
 from streamingtalker.training.beginning import sample_offsets
 from streamingtalker.training.codebook import CodeKeeper, cluster
 from streamingtalker.training.loop import Budget, one_cycle
+from streamingtalker.training.machines import MachineError, Machines
+from streamingtalker.training.own_run import OwnRun
 from tests.conftest import tiny_face, tiny_talker
 
 
@@ -159,6 +162,7 @@ def test_a_whole_round_of_training(corpus, tmp_path, avatar):
     assert talker.dims.styles == 2 and talker.topology.name == "tiny"
     figures = json.loads((out / "figures.json").read_text())
     assert {"talker, seen voices", "regression, seen voices"} <= set(figures["figures"])
+    assert set(figures["steps"]) == {"vqvae", "encoder", "talker"} and figures["steps"]["encoder"] == 3
     weights = str(out / "talker.safetensors")
     assert main(["judge", *common, "--out", str(tmp_path / "judged"), "--checkpoint", weights]) == 0
     again = json.loads((tmp_path / "judged" / "figures.json").read_text())["figures"]
@@ -167,7 +171,67 @@ def test_a_whole_round_of_training(corpus, tmp_path, avatar):
     linear = load_talker(out / "talker-linear.safetensors")
     assert linear.dims.head.kind == "linear"
     torch.testing.assert_close(linear.vqvae.state_dict(), talker.vqvae.state_dict())
+    assert main(["judge", *common, "--out", str(out)]) == 0
+    kept = json.loads((out / "figures.json").read_text())  # of every stage, whichever command trained it
+    assert set(kept["figures"]) == {*figures["figures"], *(name for name in kept["figures"] if "talker-linear" in name)}
+    assert "talker-linear, seen voices" in kept["figures"] and kept["steps"] == figures["steps"] | {"talker-linear": 3}
+    assert [words.split()[3] for words in (*kept["earlier_commands"], kept["command"])] == ["all", "talker", "judge"]
+    assert kept["figures"]["talker, seen voices"] == pytest.approx(
+        figures["figures"]["talker, seen voices"], nan_ok=True
+    )
     assert main(["talker", *common, "--out", str(tmp_path / "none"), "--steps", "3"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "ignored"),
+    [
+        ("judge --head linear", "--head"),
+        ("judge --steps 3", "--steps"),
+        ("student --resume --device cpu --checks 3", "--resume, --checks, --device"),
+        ("vqvae --head mlp", "--head"),
+        ("talker --checkpoint x.safetensors", "--checkpoint"),
+        ("encoder --checks 5", "--checks"),
+        ("all --epochs 3", "--epochs"),
+        ("all --rate 1e-3 --dims {}", "--rate, --dims"),
+        ("vqvae --hubert x", "--hubert"),
+        ("all --preset vocaset --variant plain-vae", "--variant"),
+        ("talker --preset biwi --head linear --recogniser student", "--head, --recogniser"),
+        ("vqvae --preset biwi --history 5 --save-every 3", "--history"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(words, ignored, tmp_path, capsys):
+    assert main([*words.split(), "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert f"does not use {ignored};" in told and len(told.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_option_says_which_stages_use_it():
+    assert set(USED) | {"stage", "words"} == set(vars(_arguments(["all"])))
+
+
+def test_the_makefile_gives_only_options_that_are_used():
+    lines = (Path(__file__).parent.parent / "Makefile").read_text().splitlines()
+    extra = next(line for line in lines if line.startswith("TRAINING ?=")).partition("=")[2]
+    commands = [line.partition("streamingtalker.train ")[2] for line in lines if "streamingtalker.train " in line]
+    stages = [_arguments(command.replace("$(TRAINING)", extra).split()).stage for command in commands]
+    assert stages == ["vqvae", "encoder", "talker", "talker", "student"]
+
+
+def test_the_student_wants_one_process(corpus, avatar):
+    class Pair(Machines):
+        count = 2
+
+    with pytest.raises(MachineError, match="without torchrun"):
+        OwnRun(_arguments(["student", "--data", str(corpus.path)]), Pair())
+
+
+def test_damaged_figures_are_named_before_anything_is_trained(corpus, avatar, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "figures.json").write_text("{")
+    command = ["vqvae", "--data", str(corpus.path), "--avatar", str(avatar), "--out", str(tmp_path / "out")]
+    assert main([*command, "--steps", "1"]) == 2
+    assert "figures.json is damaged" in capsys.readouterr().err
 
 
 def test_losses_vanish_for_the_truth_and_ignore_the_padding(corpus):

@@ -174,10 +174,21 @@ def test_results_of_different_settings_never_share_a_folder(corpus, avatar, tmp_
     assert ablate.main([*command, "--steps", "2"]) == 2
 
 
-def test_a_variant_by_one_option(corpus, avatar, tmp_path):  # noqa: F811
+def test_a_variant_by_one_option(corpus, avatar, tmp_path, capsys):  # noqa: F811
     command = ["all", "--data", str(corpus.path), "--avatar", str(avatar), "--out", str(tmp_path / "out")]
     assert main([*command, "--steps", "9", "--threads", "1", "--jobs", "1", "--variant", "plain-vae"]) == 0
-    assert load_talker(tmp_path / "out" / "talker.safetensors").dims.motion.bottleneck == "gaussian"
+    weights = tmp_path / "out" / "talker.safetensors"
+    assert load_talker(weights).dims.motion.bottleneck == "gaussian"
+    command[0], written = "talker", weights.read_bytes()
+    assert main([*command, "--steps", "2", "--jobs", "1", "--variant", "no-self-attention"]) == 2
+    assert weights.read_bytes() == written and "not of no-self-attention" in capsys.readouterr().err
+    assert main([*command, "--steps", "2", "--jobs", "1", "--variant", "plain-vae"]) == 0
+
+
+def test_what_has_no_diffusion_has_no_head_to_choose(corpus, avatar, tmp_path, capsys):  # noqa: F811
+    command = ["all", "--data", str(corpus.path), "--avatar", str(avatar), "--out", str(tmp_path / "out")]
+    assert main([*command, "--steps", "9", "--jobs", "1", "--variant", "no-diffusion", "--head", "linear"]) == 2
+    assert "leave out --head" in capsys.readouterr().err and not (tmp_path / "out" / "vqvae.safetensors").exists()
 
 
 def test_the_table_gives_means_over_seeds():

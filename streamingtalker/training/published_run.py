@@ -29,8 +29,8 @@ STAGES = "vqvae", "talker"
 VALIDATION_TAKES = 6
 
 
-class StageError(UserError):
-    """A stage the published network does not have."""
+class PresetError(UserError):
+    """A preset that does not fit the corpus."""
 
 
 class PublishedRun(TrainingRun):
@@ -40,15 +40,13 @@ class PublishedRun(TrainingRun):
 
     def __init__(self, options: argparse.Namespace, machines: Machines) -> None:
         """Raises UserError."""
-        if options.stage not in (*STAGES, "all"):
-            raise StageError(f"The published network has no stage {options.stage!r}; choose vqvae, talker or all.")
         super().__init__(options, machines)
         preset = PRESETS[options.preset]
         halve_every = preset.halve_every if options.halve_every is None else options.halve_every
         self.preset = replace(preset, rate=options.rate or preset.rate, halve_every=halve_every)
         self.bed = TestBed(options.data)
         if self.bed.corpus.fps != self.preset.dims.fps:
-            raise StageError(
+            raise PresetError(
                 f"{options.data} has {self.bed.corpus.fps} frames a second, preset {options.preset} is for "
                 f"{self.preset.dims.fps}; choose the other preset."
             )
@@ -86,15 +84,16 @@ class PublishedRun(TrainingRun):
         talker = load_talker(self.out / "vqvae.safetensors", self.options.device)
         if not isinstance(talker, ReleasedTalker):
             raise CheckpointError(f"{self.out / 'vqvae.safetensors'} is of another preset; choose another --out.")
+        if self.options.dims and self.dims != talker.dims:
+            raise CheckpointError(f"{self.out / 'vqvae.safetensors'} has not the --dims asked for; leave --dims out.")
         torch.manual_seed(self.options.seed)
         self._begin_hubert(talker)
-        self._fit("talker", talker, talker, StageTwo(talker, self.history), bar)
+        self._fit("talker", talker, talker, StageTwo(talker, self._history(talker)), bar)
         self.save("talker", talker)
 
-    @property
-    def history(self) -> int:
+    def _history(self, talker: ReleasedTalker) -> int:
         """h, frames of the windows of stage 2; 0: whole sequences."""
-        return self.dims.predictor.history if self.options.history is None else int(self.options.history)
+        return talker.dims.predictor.history if self.options.history is None else int(self.options.history)
 
     def write_figures(self) -> None:
         """Nothing beside the weights: ``streamingtalker.evaluate`` scores them."""
@@ -141,7 +140,7 @@ class PublishedRun(TrainingRun):
         if "val" not in known:
             return None
         targets = self.bed.targets("val", VALIDATION_TAKES)
-        return TakeExaminer(talker, self.bed, targets, stage, self.dims.predictor.history)
+        return TakeExaminer(talker, self.bed, targets, stage, talker.dims.predictor.history)
 
 
 @dataclass(frozen=True)

@@ -153,8 +153,8 @@ class Regression(nn.Module):
         return self.out(self.motion(heard + self.style(style))), self.phones(heard)
 
 
-def train_regression(talker: Talker, examples: list[Example], run: StageRun) -> Regression:
-    """Pretrain the talker's audio encoder in place; gives the baseline that holds it."""
+def train_regression(talker: Talker, examples: list[Example], run: StageRun) -> tuple[Regression, int]:
+    """Pretrain the talker's audio encoder in place; gives the baseline that holds it, and the steps it took."""
     regression = Regression(talker.dims, talker.audio).to(talker.start.device)
     loss, recipe = MotionLoss(talker.vqvae.basis, talker.topology).to(talker.start.device), run.recipe
 
@@ -164,8 +164,8 @@ def train_regression(talker: Talker, examples: list[Example], run: StageRun) -> 
         losses = recipe.weights.motion(loss(motion.float(), batch.coefficients, batch.mask))
         return losses | {"phone": recipe.weights.phone * phone_loss(phones, batch.phones, batch.mask)}
 
-    run.fit(regression, [_group(regression)], objective, examples, talker.dims.styles, "audio encoder")
-    return regression
+    steps = run.fit(regression, [_group(regression)], objective, examples, talker.dims.styles, "audio encoder")
+    return regression, steps
 
 
 def train_talker(talker: Talker, phones: nn.Linear, examples: list[Example], run: StageRun) -> int:
