@@ -94,7 +94,9 @@ class Client:
     ``mood`` is what the server is asked to say everything in. ``on_turn`` is called with each turn when it is certain
     that it will be heard, and ``on_trace`` with its trace when it is over; ``on_hearing`` with how much is to be heard;
     ``on_notice`` with sentences for the operator; ``tap`` sees sound and frames. All of it happens in the event loop's
-    thread, where ``take`` is to be called, too. ``credentials`` gives the options of ``connect`` that let us in.
+    thread, where ``take`` is to be called, too.
+    ``offsets_ms`` gives what was measured of the pictures of the turn so far. ``credentials`` gives the options of
+    ``connect`` that let us in.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Client:
         on_trace: Callable[[TurnTrace], None] = lambda trace: None,
         on_hearing: Callable[[Hearing], None] = lambda hearing: None,
         on_notice: Callable[[Notice], None] = lambda notice: None,
+        offsets_ms: Callable[[], dict[str, float]] = dict,
         tap: Tap | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         credentials: Callable[[], dict[str, Any]] = dict,
@@ -121,6 +124,7 @@ class Client:
         self._on_trace = on_trace
         self._on_hearing = on_hearing
         self._on_notice = on_notice
+        self._offsets_ms = offsets_ms
         self._monotonic = monotonic
         self._credentials = credentials
         self._welcome: Welcome | None = None
@@ -282,13 +286,20 @@ class Client:
 
     def _stop(self, interrupted_at: float | None) -> None:
         assert self._turn is not None
+        offsets_ms = self._offsets_ms()  # with the sound's end the pictures are another turn's
         heard = self._playback.stop()
         silence_ms = None if interrupted_at is None else (self._playback.silent_at() - interrupted_at) * 1000
         self._outbox.put_nowait(Interrupt(self._turn.number, round(heard * self._turn.welcome.sample_rate)))
-        self._leave(interrupted=True, silence_ms=silence_ms)
+        self._leave(interrupted=True, silence_ms=silence_ms, offsets_ms=offsets_ms)
         self._frames.begin(NOBODY)
 
-    def _leave(self, *, interrupted: bool = False, silence_ms: float | None = None) -> None:
+    def _leave(
+        self,
+        *,
+        interrupted: bool = False,
+        silence_ms: float | None = None,
+        offsets_ms: dict[str, float] | None = None,
+    ) -> None:
         """The turn is over, if there is one."""
         turn, self._turn = self._turn, None
         if turn is None:
@@ -298,6 +309,7 @@ class Client:
         if not turn.secret:
             trace = self._trace(turn)
             trace.interrupted, trace.heard_seconds, trace.silence_ms = interrupted, heard, silence_ms
+            trace.av_offset_ms = self._offsets_ms() if offsets_ms is None else offsets_ms
             self._on_trace(trace)
         if not turn.over.done():
             turn.over.set_result(None)

@@ -131,6 +131,7 @@ class ClientThread:
             on_trace=self._end_turn,
             on_hearing=self._hear,
             on_notice=self._notice,
+            offsets_ms=lambda: shared.meter.summary().as_trace(),
             tap=shared.tap,
             credentials=functools.partial(credentials, settings),
         )
@@ -346,7 +347,6 @@ class ClientThread:
         self._tell_attendant(TurnBegun(asked=bool(user)))
 
     def _end_turn(self, trace: TurnTrace) -> None:
-        trace.av_offset_ms = self._shared.meter.summary().as_trace()
         if self._transcripts is not None and trace.transcript:
             self._transcripts.add(trace)
         if self._settings.kiosk:

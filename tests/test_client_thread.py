@@ -344,6 +344,21 @@ def test_at_a_stand_visitors_are_answered_forgotten_and_left_out_of_log_and_trac
     assert [json.loads(line)["visitor"] for line in kept.read_text().splitlines()] == ["Where is aunt Gertrude?"]
 
 
+def test_pictures_of_an_interrupted_turn_are_measured_before_the_next_turn_takes_their_place(playback, monkeypatch):
+    with running_server(long_answer) as url:
+        client = session(playback, lambda: url, text=("One?",))
+        client._listener = Ears()
+        client.start()
+        until(lambda: playback.counts().played > 0)
+        client._shared.meter.add(1.0, 0.99)
+        stop = playback.stop
+        monkeypatch.setattr(playback, "stop", lambda: (stop(), client._shared.meter.reset())[0])  # as the stage does
+        client._heard_from_thread(UserSpeaking(1, time.monotonic() - 0.2, interrupts=True))
+        until(lambda: client.trace.turns)
+        client.stop()
+    assert client.trace.turns[0].av_offset_ms["p50"] == pytest.approx(10)
+
+
 def test_a_rest_does_not_open_a_microphone_that_the_operator_has_closed(playback):
     client = session(playback, lambda: "", kiosk=True)
     client._mute(True)
