@@ -304,15 +304,17 @@ class Client:
         turn, self._turn = self._turn, None
         if turn is None:
             return
-        heard = self._playback.counts().played / self._playback.clock.rate
-        self._tap.end(turn.number, heard)
-        if not turn.secret:
-            trace = self._trace(turn)
-            trace.interrupted, trace.heard_seconds, trace.silence_ms = interrupted, heard, silence_ms
-            trace.av_offset_ms = self._offsets_ms() if offsets_ms is None else offsets_ms
-            self._on_trace(trace)
-        if not turn.over.done():
-            turn.over.set_result(None)
+        try:
+            heard = self._playback.counts().played / self._playback.clock.rate
+            self._tap.end(turn.number, heard)
+            if not turn.secret:
+                trace = self._trace(turn)
+                trace.interrupted, trace.heard_seconds, trace.silence_ms = interrupted, heard, silence_ms
+                trace.av_offset_ms = self._offsets_ms() if offsets_ms is None else offsets_ms
+                self._on_trace(trace)
+        finally:
+            if not turn.over.done():
+                turn.over.set_result(None)
 
     async def _send(self, send: SendBytes) -> None:
         while True:

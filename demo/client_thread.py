@@ -38,6 +38,7 @@ from demo.kiosk import (
     Rest,
     Rules,
     Say,
+    TranscriptError,
     Transcripts,
     TurnBegun,
     TurnOver,
@@ -123,6 +124,7 @@ class ClientThread:
         self._attendant: Attendant | None = None  # with --kiosk, while connected
         self._muted_by_user = False
         self._transcripts = Transcripts(settings.keep_transcripts) if settings.keep_transcripts else None
+        self._transcribed = True  # what was said last could be written down
         self._client = Client(
             shared.playback,
             shared.frames,
@@ -347,8 +349,7 @@ class ClientThread:
         self._tell_attendant(TurnBegun(asked=bool(user)))
 
     def _end_turn(self, trace: TurnTrace) -> None:
-        if self._transcripts is not None and trace.transcript:
-            self._transcripts.add(trace)
+        self._transcribe(trace)
         if self._settings.kiosk:
             trace = replace(trace, transcript="", reply="")
         self.trace.add(trace)
@@ -359,6 +360,18 @@ class ClientThread:
         notice = self._status.notice if self._noticed_in >= trace.turn else ""  # it stays for a turn at least
         self._show(hearing=False, user="", turn=None, notice=notice, spans_ms=trace.spans_ms)
         self._tell_attendant(TurnOver())
+
+    def _transcribe(self, trace: TurnTrace) -> None:
+        """Write down what was said, where that is wanted. Where it cannot be, that is told once, and all goes on."""
+        if self._transcripts is None or not trace.transcript:
+            return
+        try:
+            self._transcripts.add(trace)
+            self._transcribed = True
+        except TranscriptError as error:
+            if self._transcribed:
+                self._notice(Notice("error", str(error)))
+            self._transcribed = False
 
     def _loggable(self, words: str) -> str:
         """At a stand the log is kept by the system, and words are not to be."""

@@ -24,7 +24,7 @@ from demo.hearing import (
     UserSpeaking,
     Utterance,
 )
-from demo.kiosk import Forget, Hush, Rest
+from demo.kiosk import Forget, Hush, Rest, TranscriptError, Transcripts
 from demo.playback import Playback, SimulatedSpeaker
 from demo.settings import Settings
 from demo.stage import SyncMeter
@@ -342,6 +342,50 @@ def test_at_a_stand_visitors_are_answered_forgotten_and_left_out_of_log_and_trac
     assert "Gertrude" not in caplog.text and "Well," not in caplog.text
     assert [(turn.transcript, turn.reply) for turn in client.trace.turns] == [("", "")] * 2
     assert [json.loads(line)["visitor"] for line in kept.read_text().splitlines()] == ["Where is aunt Gertrude?"]
+
+
+def question(text):
+    now = time.monotonic()
+    return FinalText(text, Utterance(1, 0, now, True, now, now))
+
+
+def hush(client):
+    client._call(lambda _: client._obey(Hush()), None)
+
+
+def answer_and_hush(client, text):
+    client._heard_from_thread(question(text))
+    until(lambda: client.status.turn and client.status.turn.opening.transcript == text)
+    turn = client.status.turn
+    hush(client)
+    until(lambda: client.status.turn is None and turn.over.done())
+
+
+def test_a_stand_whose_disk_is_full_says_so_once_and_goes_on(playback, caplog, monkeypatch, tmp_path):
+    kept, room = tmp_path / "said.jsonl", [False]
+    add = Transcripts.add
+
+    def full(transcripts, turn):
+        if not room[0]:
+            raise TranscriptError("The transcript cannot be written (No space left); check the free space there.")
+        add(transcripts, turn)
+
+    monkeypatch.setattr(Transcripts, "add", full)
+    with running_server(long_answer) as url:
+        client = session(playback, lambda: url, kiosk=True, keep_transcripts=kept)
+        client._start_listening = lambda: setattr(client, "_listener", Ears())
+        client.start()
+        until(lambda: client.status.turn is not None)  # an invitation
+        for number in range(4):
+            room[0] = number == 2
+            answer_and_hush(client, f"Question {number}?")
+            assert client.status.notice.startswith("The transcript cannot") == (number in (0, 3))
+        until(lambda: client._attendant.kiosk.due - client._loop.time() > 50)  # it knows that its turn is over
+        client.stop()
+    assert client.error is None and not [each for each in caplog.records if each.name == "asyncio"]
+    assert [json.loads(line)["visitor"] for line in kept.read_text().splitlines()] == ["Question 2?"]
+    assert caplog.text.count("The transcript cannot be written") == 2, "once, and once more when it fails anew"
+    assert len(client.trace.turns) == 5 and all(turn.interrupted for turn in client.trace.turns)
 
 
 def test_pictures_of_an_interrupted_turn_are_measured_before_the_next_turn_takes_their_place(playback, monkeypatch):
