@@ -94,7 +94,7 @@ class Client:
     ``mood`` is what the server is asked to say everything in. ``on_turn`` is called with each turn when it is certain
     that it will be heard, and ``on_trace`` with its trace when it is over; ``on_hearing`` with how much is to be heard;
     ``on_notice`` with sentences for the operator; ``tap`` sees sound and frames. All of it happens in the event loop's
-    thread, where ``take`` is to be called, too.
+    thread, where ``take`` is to be called, too: not from within ``on_trace``, for the turn is just ending.
     ``offsets_ms`` gives what was measured of the pictures of the turn so far. ``credentials`` gives the options of
     ``connect`` that let us in.
     """

@@ -222,6 +222,7 @@ class ClientThread:
         finally:
             if self._attendant is not None:
                 self._attendant.close()
+                self._attendant = None
             await self._stop_listening()
 
     def _reach(self) -> Reach:
@@ -359,7 +360,7 @@ class ClientThread:
             log.info("Answer %d (%.1f s%s): %s", trace.turn, trace.audio_seconds, broken_off, said)
         notice = self._status.notice if self._noticed_in >= trace.turn else ""  # it stays for a turn at least
         self._show(hearing=False, user="", turn=None, notice=notice, spans_ms=trace.spans_ms)
-        self._tell_attendant(TurnOver())
+        asyncio.get_running_loop().call_soon(self._tell_turn_over)  # it may want another one, and this is just ending
 
     def _transcribe(self, trace: TurnTrace) -> None:
         """Write down what was said, where that is wanted. Where it cannot be, that is told once, and all goes on."""
@@ -372,6 +373,10 @@ class ClientThread:
             if self._transcribed:
                 self._notice(Notice("error", str(error)))
             self._transcribed = False
+
+    def _tell_turn_over(self) -> None:
+        if self._status.turn is None:  # else the next one began as this one ended
+            self._tell_attendant(TurnOver())
 
     def _loggable(self, words: str) -> str:
         """At a stand the log is kept by the system, and words are not to be."""

@@ -24,7 +24,7 @@ from demo.hearing import (
     UserSpeaking,
     Utterance,
 )
-from demo.kiosk import Forget, Hush, Rest, TranscriptError, Transcripts
+from demo.kiosk import Forget, Hush, Rest, TranscriptError, Transcripts, TurnBegun, TurnOver, Voice
 from demo.playback import Playback, SimulatedSpeaker
 from demo.settings import Settings
 from demo.stage import SyncMeter
@@ -386,6 +386,46 @@ def test_a_stand_whose_disk_is_full_says_so_once_and_goes_on(playback, caplog, m
     assert [json.loads(line)["visitor"] for line in kept.read_text().splitlines()] == ["Question 2?"]
     assert caplog.text.count("The transcript cannot be written") == 2, "once, and once more when it fails anew"
     assert len(client.trace.turns) == 5 and all(turn.interrupted for turn in client.trace.turns)
+
+
+def test_what_a_stand_says_when_a_turn_ends_has_its_face(playback):
+    """The rules ask for it while the interrupted turn is still being ended."""
+    received = []
+
+    def respond(message):
+        received.append(message)
+        return long_answer(message)
+
+    with running_server(respond) as url:
+        client = session(playback, lambda: url, kiosk=True, turns_a_minute=1)
+        client._start_listening = lambda: setattr(client, "_listener", Ears())
+        client.start()
+        until(lambda: client.status.turn is not None)
+        client._heard_from_thread(question("Who are you?"))
+        until(lambda: client._attendant.kiosk.resting)
+        hush(client)
+        until(lambda: received and received[-1] == m.SayPhrase(3, "breather"))
+        until(lambda: client.status.turn is not None and client.status.turn.frames == 30)
+        assert client.status.turn.number == 3 and client._shared.frames.waiting() == 30
+        client.stop()
+
+
+def test_a_question_into_an_answer_does_not_end_the_avatars_turn(playback, monkeypatch):
+    """The stand's rules would let it invite somebody else, and cut the answer off."""
+    told = []
+    with running_server(long_answer) as url:
+        client = session(playback, lambda: url, kiosk=True)
+        tell = client._tell_attendant
+        monkeypatch.setattr(client, "_tell_attendant", lambda event: (told.append(event), tell(event)))
+        client._start_listening = lambda: setattr(client, "_listener", Ears())
+        client.start()
+        until(lambda: client.status.turn is not None)
+        client._heard_from_thread(question("Who are you?"))
+        until(lambda: client.status.user == "Who are you?" and len(client.trace.turns) == 1)
+        hush(client)
+        until(lambda: told and told[-1] == TurnOver())
+        client.stop()
+    assert [event for event in told if event != Voice()] == [TurnBegun(False), TurnBegun(True), TurnOver()]
 
 
 def test_pictures_of_an_interrupted_turn_are_measured_before_the_next_turn_takes_their_place(playback, monkeypatch):
