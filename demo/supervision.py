@@ -3,7 +3,7 @@
 Every part that has to advance shows a counter of what it has really done, and a watch looks at the counters twice a
 second. A part that has something to do and has not advanced for two seconds hangs: where every thread is goes to the
 log, and the process begins anew. Watches count their own looks, not the time: on a machine that slept, or had other
-things to do, they slept too.
+things to do, they slept too. Only where nothing in Python runs any more, not even a watch, the time decides.
 """
 
 import asyncio
@@ -11,12 +11,13 @@ import contextlib
 import faulthandler
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 HANGING_LOOKS = 4
+LAST_RESORT_SECONDS = 10.0  # in which no watch could look
+
+_BEAT_SECONDS = 0.1  # of a guarded event loop
+_LOOP_LOOKS = 3  # it hangs after: where it is must be told before its clients, who hear nothing, end the process
 
 
 @dataclass
@@ -34,6 +39,7 @@ class Part:
     progress: Callable[[], float]  # how much it has done so far
     busy: Callable[[], bool] = lambda: True
     what_then: str = "where all threads are is beside the log"  # completes the sentence that says that it hangs
+    patience: int = HANGING_LOOKS  # looks in a row without an advance after which it hangs
     _seen: float = -1.0
     _still: int = 0  # looks since it advanced last
 
@@ -47,7 +53,7 @@ class Part:
     @property
     def hangs(self) -> bool:
         """Whether it has not advanced for so long that it never will."""
-        return self._still >= HANGING_LOOKS
+        return self._still >= self.patience
 
 
 @dataclass
@@ -102,27 +108,43 @@ _STARTS_VARIABLE = "STREAMINGTALKER_STARTS"  # monotonic times at which this pro
 
 
 async def guard_process(parts: Sequence[Part], stacks: IO[str]) -> None:
-    """End this process, with the stacks of its threads in ``stacks``, when its event loop or a part hangs.
-
-    The loop is guarded from outside Python, so it may hang wherever it will.
+    """End this process with EXIT_HANGING, with the stacks of its threads in ``stacks``, when its event loop or a part
+    hangs; with 1 where somebody holds the interpreter, so that no thread can look.
     """
+    beats = 0
+    loop = Part("event loop", lambda: beats, patience=_LOOP_LOOKS)
+
+    def feed(state: str) -> None:
+        """The watch's own watch, which counts the time."""
+        if state == "WATCHDOG=1":
+            faulthandler.dump_traceback_later(LAST_RESORT_SECONDS, exit=True, file=stacks)
+
     try:
-        while True:
-            for part in parts:
-                part.look()
-                if part.hangs:
-                    end_hanging(part.name, stacks)
-            faulthandler.dump_traceback_later(LOOK_SECONDS * HANGING_LOOKS, exit=True, file=stacks)
-            await asyncio.sleep(LOOK_SECONDS)
+        with _stopped_by_hand(), Watchdog([loop, *parts], lambda name: os._exit(EXIT_HANGING), stacks, feed):
+            while True:
+                beats += 1
+                await asyncio.sleep(_BEAT_SECONDS)
     finally:
         faulthandler.cancel_dump_traceback_later()
 
 
-def end_hanging(name: str, stacks: IO[str]) -> None:
-    """End this process at once, whatever its threads hold."""
-    log.critical("The %s hangs; where all threads are is beside the log.", name)
-    faulthandler.dump_traceback(stacks)
-    os._exit(EXIT_HANGING)
+@contextlib.contextmanager
+def _stopped_by_hand() -> Iterator[None]:
+    """Ctrl-Z stops the process for as long as anybody likes: that time is not counted."""
+    loop, terminal_stop = asyncio.get_running_loop(), getattr(signal, "SIGTSTP", None)
+
+    def stop() -> None:
+        faulthandler.cancel_dump_traceback_later()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    if terminal_stop is None:  # Windows
+        yield
+        return
+    loop.add_signal_handler(terminal_stop, stop)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(terminal_stop)
 
 
 class Watchdog:

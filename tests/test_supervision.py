@@ -1,6 +1,7 @@
 """Who hangs is noticed and told of, who is lost too often is given time, and systemd hears what is true."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from demo.supervision import (
+    EXIT_HANGING,
     EXIT_TOO_OFTEN,
     HANGING_LOOKS,
     LOOK_SECONDS,
@@ -124,6 +126,69 @@ def test_a_part_that_hangs_is_told_once_within_three_seconds(tmp_path, measured)
         assert measured("noticed", time.monotonic() - began) < 3.5
         time.sleep(1)
     assert hanging == ["renderer"]
+
+
+GUARDED = """
+import asyncio, ctypes, sys, time
+from demo import supervision
+async def main(after, hang):
+    guard = asyncio.create_task(supervision.guard_process([], sys.stderr))
+    await asyncio.sleep(0.7)
+    print("guarded", flush=True)
+    await asyncio.sleep(after)
+    hang()
+    guard.cancel()
+supervision.LAST_RESORT_SECONDS = {last_resort}
+asyncio.run(main({main}))
+"""
+
+
+def guarded(main, last_resort=10.0):
+    """A process whose event loop is guarded, once it is."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", GUARDED.format(main=main, last_resort=last_resort)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "guarded\n"
+    return process
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize(
+    ("hang", "status", "where", "within"),
+    [
+        ("lambda: time.sleep(1000)", EXIT_HANGING, "in <lambda>", 2.6),
+        ("lambda: sum(0 for _ in iter(int, 1))", EXIT_HANGING, "in <genexpr>", 2.6),
+        ("lambda: ctypes.PyDLL(None).sleep(1000)", 1, "in <lambda>", 4.0),
+    ],
+    ids=["in the system", "in Python", "holding the interpreter"],
+)
+def test_an_event_loop_that_hangs_ends_its_process_and_says_where(hang, status, where, within, measured):
+    process = guarded(f"0, {hang}", last_resort=3.0)
+    began = time.monotonic()
+    _, told = process.communicate(timeout=30)
+    seconds = measured("ended", time.monotonic() - began)
+    assert process.returncode == status and where in told
+    assert ("The event loop hangs" in told) == (status == EXIT_HANGING)
+    assert seconds < within + 2.0  # on a machine that does other things, too
+
+
+@pytest.mark.realtime
+@pytest.mark.skipif(sys.platform != "linux", reason="whether it is stopped is seen in /proc")
+@pytest.mark.parametrize(("stop", "last_resort"), [("SIGSTOP", 10.0), ("SIGTSTP", 2.0)])
+def test_a_process_that_was_stopped_for_three_seconds_goes_on(stop, last_resort):
+    """As by whoever pauses a machine, and by Ctrl-Z, which may last longer than the last resort waits."""
+    process = guarded("4, lambda: None", last_resort)
+    os.kill(process.pid, getattr(signal, stop))
+    time.sleep(3)
+    assert Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+    os.kill(process.pid, signal.SIGCONT)
+    _, told = process.communicate(timeout=30)
+    assert (process.returncode, told) == (0, "")
 
 
 BEGINS_ANEW = """
