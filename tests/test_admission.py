@@ -238,6 +238,28 @@ def test_a_client_says_in_words_that_it_does_not_trust_a_certificate(certificate
     asyncio.run(main())
 
 
+def test_connections_that_never_begin_their_handshake_keep_nobody_out_and_are_cut_off(certificate):
+    cert, key = certificate
+    tls = open_door(replace(Settings(), tls_cert=cert, tls_key=key), {}).tls
+    shown = credentials(replace(Settings(), server="wss://127.0.0.1:1", tls_cert=cert), {})
+
+    async def main() -> None:
+        async with (
+            guarded(Admission(tls=tls, limits=Limits(waiting=4, header_seconds=2.0))) as port,
+            asyncio.timeout(20),
+        ):
+            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            async with connect(f"wss://127.0.0.1:{port}", proxy=None, **shown) as socket:
+                await socket.send(encode(Hello(PROTOCOL)))
+                assert isinstance(decode(await socket.recv()), Welcome)
+            for reader, writer in silent:
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+                writer.close()
+
+    asyncio.run(main())
+
+
 def test_a_certificate_that_does_not_serve_is_one_sentence(certificate, tmp_path):
     cert, key = certificate
     wrong = private(tmp_path / "wrong.pem", "no certificate")
