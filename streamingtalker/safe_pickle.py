@@ -25,6 +25,7 @@ MEGABYTE = 1 << 20
 MOST_DEPTH = 16  # of containers in containers
 MOST_VALUES = 5_000_000
 REFUSED = 3  # the child's status after a sentence on its standard error
+STARVED = 4  # where its memory was too small; where the system ends it, the status is negative
 
 
 class PickleError(UserError):
@@ -80,10 +81,17 @@ def _run_child(path: Path, result: Path, seconds: int, memory: int) -> None:
         raise PickleError(f"{path} takes too long to open; it is damaged or made to harm, restore it.") from error
     if child.returncode == REFUSED:
         raise PickleError(f"{path} {child.stderr.strip()}; nothing of it was run, restore it or get it again.")
-    if child.returncode:
+    if child.returncode == STARVED or child.returncode < 0:
         raise PickleError(
             f"{path} needs more memory or time to open than its size allows; it is damaged or made to harm, restore it."
         )
+    if child.returncode:
+        told = _printable([f"status {child.returncode}", *child.stderr.strip().splitlines()][-1])
+        raise PickleError(f"{path} cannot be opened here ({told}); check its permissions and the room on the disk.")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]
 
 
 # ---- the child ----------------------------------------------------------------------------------------------------
@@ -187,7 +195,8 @@ class _Writer:
         if isinstance(value, _Array):
             return ["array", self._keep(value.value)]
         if isinstance(value, dict):
-            return ["dict", [[self.document(part, depth + 1) for part in item] for item in value.items()]]
+            items = value.items()
+            return ["dict", [[self._key(key, depth + 1), self.document(part, depth + 1)] for key, part in items]]
         if isinstance(value, list | tuple):
             return [type(value).__name__, [self.document(item, depth + 1) for item in value]]
         if isinstance(value, bytes):
@@ -197,6 +206,13 @@ class _Writer:
         if value is None or isinstance(value, str | int | float):
             return value
         raise _RefusedError(f"holds a {type(value).__name__.lstrip('_')}, which is no number and no text")
+
+    def _key(self, value: object, depth: int) -> Any:  # noqa: ANN401 - JSON
+        before = len(self.arrays)
+        document = self.document(value, depth)
+        if len(self.arrays) > before:
+            raise _RefusedError("calls something by an array, as no table of numbers does")
+        return document
 
     def _keep(self, array: np.ndarray) -> str:
         self._spend(array.nbytes)
@@ -240,7 +256,7 @@ def _open(path: Path, result: Path) -> None:
     with path.open("rb") as file:
         try:
             content = _Unpickler(file, encoding="latin1").load()
-        except (_RefusedError, MemoryError):
+        except (_RefusedError, MemoryError, OSError):
             raise
         except Exception as error:  # a damaged pickle fails in any way
             raise _RefusedError(f"is damaged or no pickle ({type(error).__name__}: {str(error)[:80]})") from error
@@ -255,8 +271,10 @@ def _main(arguments: Sequence[str]) -> int:
     try:
         _open(Path(path), Path(result))
     except _RefusedError as refusal:
-        print("".join(c if c.isprintable() else "?" for c in str(refusal))[:300], file=sys.stderr)
+        print(_printable(str(refusal)), file=sys.stderr)
         return REFUSED
+    except MemoryError:
+        return STARVED
     return 0
 
 

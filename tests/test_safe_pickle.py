@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from streamingtalker.safe_pickle import PickleError, checked_array, read_pickle
+from streamingtalker.safe_pickle import MEGABYTE, PickleError, _run_child, checked_array, read_pickle
+from tests.test_checkpoint import full_disk
 
 DOUBLING = b"".join(b"0h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60))  # (x, x) …
 
@@ -21,6 +22,13 @@ class Canary:
 
     def __reduce__(self):
         return os.system, (self.command,)
+
+
+class Key:
+    """An array where only what can be compared may stand."""
+
+    def __reduce__(self):
+        return np.ones(2).__reduce__()
 
 
 def written(folder, data: bytes):
@@ -71,12 +79,14 @@ def test_a_canary_is_named_and_never_runs(tmp_path):
         (pickle.dumps(eval), "builtins.eval"),
         (pickle.dumps(np.array([{}], dtype=object)), "no plain numbers"),
         (pickle.dumps({1, 2}), "holds a set"),
+        (pickle.dumps({Key(): 1}), "by an array"),
+        (pickle.dumps({("a", Key()): 1}), "by an array"),
         (b"\x80\x02)q\x00" + DOUBLING + b".", "without end"),
         (b"\x80\x02)q\x00" + DOUBLING + b"}h\x3cK\x01s.", "more memory or time"),  # as a key, hashed for ever
         (b"\x80\x02K\x01r\xff\xff\xff\x7f.", "more memory or time"),  # a memo of gigabytes
         (b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b"x.", "more memory or time|damaged"),
     ],
-    ids=["empty", "text", "cut off", "function", "objects", "set", "doubling", "hashing", "memo", "huge"],
+    ids=["empty", "text", "cut", "call", "objects", "set", "key", "in a key", "doubling", "hashing", "memo", "huge"],
 )
 def test_what_is_no_file_of_numbers_is_refused_soon_and_by_name(tmp_path, data, reason):
     began = time.process_time() + os.times().children_user
@@ -91,6 +101,20 @@ def test_a_list_that_contains_itself_is_refused(tmp_path):
     endless.append(endless)
     with pytest.raises(PickleError, match="without end"):
         read_pickle(written(tmp_path, pickle.dumps(endless)))
+
+
+def test_what_the_system_refuses_is_not_called_harm(tmp_path):
+    """Neither a file that may not be read, nor one whose numbers find no room."""
+    path = written(tmp_path, pickle.dumps(np.ones(1000)))
+    with pytest.raises(PickleError, match=r"cannot be opened here .*IsADirectory"):
+        _run_child(tmp_path, tmp_path / "result", seconds=3, memory=1024 * MEGABYTE)
+    with full_disk(2000), pytest.raises(PickleError, match=r"strange\.pkl cannot be opened here .*too large.*; check"):
+        read_pickle(path)
+
+
+def test_more_text_than_a_file_of_numbers_needs_is_told_so(tmp_path):
+    with pytest.raises(PickleError, match=r"strange\.pkl cannot be opened here .*[Hh]eader"):
+        read_pickle(written(tmp_path, pickle.dumps(b"\xe9" * 16_000_000)))
 
 
 def test_a_missing_file_is_named(tmp_path):
