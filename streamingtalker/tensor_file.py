@@ -1,4 +1,4 @@
-"""Files of tensors: the only module that opens weights or baked assets.
+"""Files of tensors: the only module that opens the weights of a face or its baked assets.
 
 A file is safetensors with one JSON document in its metadata (key ``config``), so it carries its own dimensions, and
 the SHA-256 of its content: a flipped bit in a weight would load without a word.
