@@ -199,7 +199,12 @@ class SoundDeviceMicrophone:
             callback=captured,
             finished_callback=self._finished,
         )
-        stream.start()
+        try:
+            stream.start()
+        except self._backend.PortAudioError:
+            stream.close()
+            self._pieces = queue.SimpleQueue()  # it may have said that it has gone
+            raise
         return stream
 
     def _capture_time(self, times: Any, seconds: float) -> float:  # noqa: ANN401 - PortAudio's

@@ -297,6 +297,7 @@ class SoundDeviceSpeaker:
             )
             self._stream.start()
         except self._portaudio.PortAudioError as error:
+            self._end()
             raise DeviceError(
                 f"The loudspeaker {self.name!r} does not open ({error}); close what else uses it, or choose "
                 "another with --output-device."

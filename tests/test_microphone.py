@@ -30,15 +30,27 @@ class ManualClock:
 class FakeSoundCard(FakePortAudio):
     """A sound card whose callback the test calls."""
 
-    def __init__(self, name="Mic", channels=2, rate=48000.0, accepts=None):
+    def __init__(self, name="Mic", channels=2, rate=48000.0, accepts=None, starts=None):
         super().__init__([(name, 0, channels, 0, rate)])
-        self.accepts = accepts
+        self.accepts, self.starts = accepts, starts
         self.stream = None
+        self.left_open = []  # formats of streams that were not closed
 
     def InputStream(self, **options):  # noqa: N802 - its name in sounddevice
         if self.accepts and (options["channels"], options["samplerate"]) not in self.accepts:
             raise self.PortAudioError("Invalid sample rate")
-        self.stream = SimpleNamespace(**options, start=lambda: None, close=options["finished_callback"])
+        form = options["channels"], options["samplerate"]
+        self.left_open.append(form)
+
+        def start():
+            if self.starts and form not in self.starts:
+                raise self.PortAudioError("Wait timed out")
+
+        def close():
+            self.left_open.remove(form)
+            options["finished_callback"]()
+
+        self.stream = SimpleNamespace(**options, start=start, close=close)
         return self.stream
 
     def deliver(self, pcm, age=0.0, overflow=False):
@@ -116,6 +128,15 @@ def test_formats_are_tried_until_one_opens():
     card = FakeSoundCard(channels=6, rate=48000.0, accepts={(6, 44100)})
     SoundDeviceMicrophone(backend=card).open()
     assert (card.stream.channels, card.stream.samplerate) == (6, 44100)
+
+
+def test_what_opens_and_does_not_start_is_closed():
+    card = FakeSoundCard(channels=2, rate=48000.0, starts={(1, 44100)})
+    microphone = SoundDeviceMicrophone(backend=card)
+    microphone.open()
+    assert card.left_open == [(1, 44100)]
+    card.deliver(sine(1.0, 44100)[:, None])
+    assert next(microphone.blocks()).pcm.any(), "what could not start was not lost"
 
 
 def test_a_microphone_that_does_not_open_is_a_clear_error():

@@ -228,12 +228,12 @@ class FakePortAudio:
     class default:  # noqa: N801 - sounddevice's name
         device = (-1, 0)
 
-    def __init__(self, opens: bool = True) -> None:
-        self.opens = opens
+    def __init__(self, opens: bool = True, starts: bool = True) -> None:
+        self.opens, self.starts, self.open, self.names = opens, starts, 0, ["Fake"]
 
     def query_devices(self):
-        device = {"name": "Fake", "hostapi": 0, "max_input_channels": 0, "default_samplerate": 44100.0}
-        return [device | {"max_output_channels": 2}]
+        device = {"hostapi": 0, "max_input_channels": 0, "max_output_channels": 2, "default_samplerate": 44100.0}
+        return [device | {"name": name} for name in self.names]
 
     def query_hostapis(self):
         return [{"name": "Fake", "default_input_device": -1, "default_output_device": 0}]
@@ -242,15 +242,17 @@ class FakePortAudio:
         if not self.opens:
             raise self.PortAudioError("device busy")
         self.options = options
+        self.open += 1
         return self
 
     latency = 0.07
 
     def start(self):
-        pass
+        if not self.starts:
+            raise self.PortAudioError("Wait timed out")
 
     def close(self):
-        pass
+        self.open -= 1
 
 
 class Times:
@@ -287,6 +289,16 @@ def test_a_busy_loudspeaker_is_named():
     speaker = SoundDeviceSpeaker(backend=FakePortAudio(opens=False))
     with pytest.raises(DeviceError, match=r"'Fake' does not open.*--output-device"):
         speaker.open(lambda out, at: None)
+
+
+def test_a_loudspeaker_that_opens_and_does_not_start_is_closed():
+    backend = FakePortAudio(starts=False)
+    speaker = SoundDeviceSpeaker(backend=backend)
+    with pytest.raises(DeviceError, match="does not open"):
+        speaker.open(lambda out, at: None)
+    assert backend.open == 0
+    speaker.close()
+    assert backend.open == 0, "once only: its place may be another's by now"
 
 
 def test_a_loudspeaker_that_vanishes_is_told_and_one_that_is_closed_is_not():
