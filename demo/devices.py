@@ -73,22 +73,25 @@ class PortAudioStreams:
             yield
             self._open.add(interrupt)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is open."""
-        return not self._open
+    def find(self, name: str | None, direction: Direction) -> Device:
+        """As ``find_device``, while the table of devices stays as it is."""
+        with self._lock:
+            return find_device(name, direction, self._backend)
 
     def closed(self, interrupt: Callable[[], None]) -> None:
         """That stream is no longer open."""
         with self._lock:
             self._open.discard(interrupt)
 
-    def rescan(self) -> None:
+    def rescan(self, *, interrupting: bool = True) -> None:
         """Look for new devices; whoever has a stream is interrupted and must open it again.
 
-        Raises DeviceError where the sound system does not start anew; it can be tried again.
+        Not ``interrupting``, nothing is done while something is open. Raises DeviceError where the sound system does
+        not start anew; it can be tried again.
         """
         with self._lock:
+            if self._open and not interrupting:
+                return
             for interrupt in tuple(self._open):
                 interrupt()
             self._open.clear()

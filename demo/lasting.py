@@ -66,11 +66,12 @@ class _Attempts:
         """It did not open."""
         self._failed += 1
         self._due = now + min(_FIRST_TRY * 2**self._failed, _SLOWEST_TRY)
-        if self._streams is not None and (self._streams.idle or self._failed % _RESCAN_EVERY == _FIRST_RESCAN):
-            try:
-                self._streams.rescan()
-            except DeviceError as error:
-                log.debug("Not yet: %s", error)
+        if self._streams is None:
+            return
+        try:
+            self._streams.rescan(interrupting=self._failed % _RESCAN_EVERY == _FIRST_RESCAN)
+        except DeviceError as error:
+            log.debug("Not yet: %s", error)
 
 
 class LastingSpeaker:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from demo.devices import Device, DeviceError, PortAudioStreams, find_device, load_portaudio
+from demo.devices import Device, DeviceError, PortAudioStreams, load_portaudio
 from streamingtalker.audio import AudioError, Resampler, load_audio
 
 log = logging.getLogger(__name__)
@@ -120,8 +120,9 @@ class SoundDeviceMicrophone:
         ``streams``: who must know what is open.
         """
         self._backend = backend or load_portaudio()
-        self._device: Device = find_device(device, "input", self._backend)
         self._streams = streams or PortAudioStreams(self._backend)
+        self._wanted = device
+        self._device: Device = self._streams.find(device, "input")
         self._monotonic = monotonic
         self._pieces: queue.SimpleQueue[_Piece | DeviceError | None] = queue.SimpleQueue()
         self._closing = False
@@ -135,6 +136,7 @@ class SoundDeviceMicrophone:
     def open(self) -> None:
         """Begin to capture. Raises DeviceError."""
         with self._streams.opening(self._interrupt):
+            self._device = self._streams.find(self._wanted, "input")  # its number may be another one by now
             self._open_some_format()
 
     def _open_some_format(self) -> None:

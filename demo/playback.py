@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from demo.clock import PlaybackClock
-from demo.devices import DeviceError, PortAudioStreams, find_device, load_portaudio
+from demo.devices import Device, DeviceError, PortAudioStreams, load_portaudio
 from streamingtalker.audio.resample import Resampler
 
 log = logging.getLogger(__name__)
@@ -266,10 +266,10 @@ class SoundDeviceSpeaker:
         ``rate`` in Hz, None: the device's own. ``streams``: who must know what is open. Raises DeviceError.
         """
         self._portaudio = backend or load_portaudio()
-        found = find_device(device, "output", backend)
-        self.name, self.rate = found.name, rate or int(found.rate)
         self._streams = streams or PortAudioStreams(self._portaudio)
-        self._index, self._channels = found.index, min(2, found.outputs)
+        self._wanted = device
+        found = self._streams.find(device, "output")
+        self.name, self.rate = found.name, rate or int(found.rate)
         self._latency = latency
         self._monotonic = monotonic
         self.on_lost: Callable[[DeviceError], None] = _nobody_cares
@@ -282,14 +282,15 @@ class SoundDeviceSpeaker:
         self._closing = False
         self._fill = fill
         with self._streams.opening(self._interrupt):
-            self._start()
+            self._start(self._streams.find(self._wanted, "output"))  # its number may be another one by now
 
-    def _start(self) -> None:
+    def _start(self, device: Device) -> None:
+        self.name = device.name
         try:
             self._stream = self._portaudio.OutputStream(
                 samplerate=self.rate,
-                device=self._index,
-                channels=self._channels,
+                device=device.index,
+                channels=min(2, device.outputs),
                 dtype="float32",
                 latency=self._latency,
                 callback=self._called,

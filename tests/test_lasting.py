@@ -10,8 +10,8 @@ import pytest
 from demo import lasting
 from demo.devices import DeviceError, PortAudioStreams, find_device
 from demo.lasting import LastingMicrophone, LastingSpeaker
-from demo.microphone import BLOCK, RATE, AudioBlock
-from demo.playback import Playback
+from demo.microphone import BLOCK, RATE, AudioBlock, SoundDeviceMicrophone
+from demo.playback import Playback, SoundDeviceSpeaker
 from tests.test_devices import FakePortAudio
 
 HZ = 1000
@@ -384,11 +384,35 @@ def test_looking_for_new_devices_interrupts_every_stream_that_is_open():
     streams.closed(second)
     with pytest.raises(DeviceError), streams.opening(second):
         raise DeviceError("did not open")
-    assert not streams.idle
+    streams.rescan(interrupting=False)
+    assert not calls
     streams.rescan()
-    assert streams.idle
     assert calls == ["first", "terminate", "initialise"]
+    streams.rescan(interrupting=False)
+    assert calls[3:] == ["terminate", "initialise"]
     streams.closed(first)
+
+
+@pytest.mark.parametrize("device", [SoundDeviceMicrophone, SoundDeviceSpeaker])
+def test_nobody_looks_a_device_up_while_the_sound_system_starts_anew(device):
+    looked = threading.Event()
+
+    class Backend(Restarting):
+        def _initialize(self):
+            looking.start()
+            assert not looked.wait(0.2)
+            super()._initialize()
+
+        def query_devices(self):
+            looked.set()
+            return super().query_devices()
+
+    backend = Backend([("Headset", 0, 1, 1, 48000.0)])
+    streams = PortAudioStreams(backend)
+    looking = threading.Thread(target=device, kwargs={"streams": streams, "backend": backend})
+    streams.rescan()
+    looking.join(5)
+    assert looked.is_set()
 
 
 def test_a_device_that_claims_0_hz_is_taken_at_the_usual_rate():

@@ -139,6 +139,14 @@ def test_what_opens_and_does_not_start_is_closed():
     assert next(microphone.blocks()).pcm.any(), "what could not start was not lost"
 
 
+def test_a_microphone_that_was_given_another_number_meanwhile_is_opened_by_that():
+    card = FakeSoundCard()
+    microphone = SoundDeviceMicrophone("Mic", backend=card)
+    card.entries.insert(0, ("Webcam", 0, 1, 0, 48000.0))
+    microphone.open()
+    assert card.stream.device == 1
+
+
 def test_a_microphone_that_does_not_open_is_a_clear_error():
     card = FakeSoundCard("Studio", accepts={(99, 1)})
     with pytest.raises(DeviceError, match=r"'Studio' does not open \(Invalid sample rate\).*--input-device"):

@@ -301,6 +301,14 @@ def test_a_loudspeaker_that_opens_and_does_not_start_is_closed():
     assert backend.open == 0, "once only: its place may be another's by now"
 
 
+def test_a_loudspeaker_that_was_given_another_number_meanwhile_is_opened_by_that():
+    backend = FakePortAudio()
+    speaker = SoundDeviceSpeaker("Fake", backend=backend)
+    backend.names.insert(0, "HDMI")
+    speaker.open(lambda out, at: None)
+    assert backend.options["device"] == 1
+
+
 def test_a_loudspeaker_that_vanishes_is_told_and_one_that_is_closed_is_not():
     backend, lost = FakePortAudio(), []
     speaker = SoundDeviceSpeaker(backend=backend)
