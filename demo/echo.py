@@ -183,11 +183,6 @@ class CleanMicrophone:
         """The device's name."""
         return self._inner.name
 
-    @property
-    def echo_delay(self) -> float | None:
-        """Measured seconds from the moment the loudspeaker is said to give a sound to its capture, None so far."""
-        return None if self._meter.delay is None else self._meter.delay - self._LEAD + self._shift
-
     def open(self) -> None:
         """Begin to capture. Raises DeviceError."""
         self._inner.open()

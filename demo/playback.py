@@ -142,11 +142,6 @@ class Playback:
         with self._lock:
             return PlaybackCounts(self._turn.played, self._turn.underruns, self._turn.starved)
 
-    def buffered(self) -> float:
-        """Seconds of the turn not handed over yet."""
-        with self._lock:
-            return self._turn.buffered / self._speaker.rate
-
     def _fill(self, out: np.ndarray, dac_time: float) -> None:
         """The audio callback."""
         with self._lock:
