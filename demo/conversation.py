@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from demo.allocator import give_back_freed_memory
 from demo.animator import Animator
 from demo.answering import Answerer
 from demo.engines import Engines
@@ -261,6 +262,7 @@ class Conversation:
             await turn.end()
             await turn.committed.wait()
             self._remember()
+            await asyncio.to_thread(give_back_freed_memory)  # the rest of the answer is still being played
             await self._answerer.foresee(self._memory.messages())
 
     async def _say(self, turn: Turn, text: str) -> None:
