@@ -262,8 +262,8 @@ class Conversation:
             await turn.end()
             await turn.committed.wait()
             self._remember()
-            await asyncio.to_thread(give_back_freed_memory)  # the rest of the answer is still being played
             await self._answerer.foresee(self._memory.messages())
+            await asyncio.to_thread(give_back_freed_memory)  # the rest of the answer is still being played
 
     async def _say(self, turn: Turn, text: str) -> None:
         if len(text) > SAID_CHARACTERS:
