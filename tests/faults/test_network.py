@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 
@@ -18,18 +20,18 @@ from demo.reconnect import Reach, stay_connected
 from demo.server import NoticeBoard, Server
 from tests.faults.light_server import EchoModel
 from tests.faults.proxy import Weather, proxy
-from tests.server_fakes import FPS, TALKATIVE, make_engines
+from tests.server_fakes import FPS, RATE, TALKATIVE, SineVoice, make_engines
 
 QUESTIONS = ("Who are you?", "Where are you?", "Why?")
 
 
-def light_engines():
-    return replace(make_engines(persona=TALKATIVE), llm=EchoModel(()))
+def light_engines(voice=None):
+    return replace(make_engines(voice=voice, persona=TALKATIVE), llm=EchoModel(()))
 
 
 @contextlib.asynccontextmanager
-async def serving(port=0, most=8):
-    async with Server(light_engines(), NoticeBoard(), most).listening("127.0.0.1", port) as port:
+async def serving(port=0, most=8, voice=None):
+    async with Server(light_engines(voice), NoticeBoard(), most).listening("127.0.0.1", port) as port:
         yield f"ws://127.0.0.1:{port}"
 
 
@@ -85,13 +87,28 @@ def test_a_slow_network_loses_and_repeats_nothing(weather, measured):
     assert not session.away and len(session.welcomed) == 1
 
 
+class PacedVoice(SineVoice):
+    """Speaks little faster than is heard, so that in mid answer most of it is still to come."""
+
+    def speak(self, text: str) -> Iterator[np.ndarray]:
+        for pcm in super().speak(text):
+            for start in range(0, len(pcm), RATE // 10):
+                time.sleep(0.08)
+                yield pcm[start : start + RATE // 10]
+
+
 @pytest.mark.timeout(60)
-def test_ten_seconds_without_a_network_in_mid_answer_lose_and_repeat_nothing(measured):
+@pytest.mark.parametrize("when", ["before it is heard", "in mid answer"])
+def test_ten_seconds_without_a_network_lose_and_repeat_nothing(when, measured):
+    def begun(session: Session) -> bool:
+        heard = session.playback.counts().played if when == "in mid answer" else 1
+        return session.client._turn is not None and bool(session.client._turn.samples) and heard > 0
+
     async def main() -> Session:
         session, weather = Session(), Weather()
-        async with serving() as far, proxy(far, weather) as url:
+        async with serving(voice=PacedVoice()) as far, proxy(far, weather) as url:
             talk = asyncio.create_task(session.hold(url))
-            while session.client._turn is None or not session.client._turn.samples:
+            while not begun(session):
                 await asyncio.sleep(0.001)
             weather.hole(10)
             await talk
@@ -99,7 +116,8 @@ def test_ten_seconds_without_a_network_in_mid_answer_lose_and_repeat_nothing(mea
 
     session = asyncio.run(main())
     session.check()
-    measured("the voice waited", max(trace.starved_ms for trace in session.traces) / 1000)
+    waited = [(trace.starved_ms + trace.spans_ms["voice_to_voice"]) / 1000 for trace in session.traces]
+    assert 9 < measured("the voice waited", waited[0]) < 12 and max(waited[1:]) < 2
     assert not session.away
 
 
