@@ -13,6 +13,7 @@ from demo.bare import ShownFace, shown_face
 from demo.client_thread import ClientThread, Shared
 from demo.devices import PortAudioStreams, list_devices
 from demo.export.live import TurnExporter
+from demo.garbage import spare_what_is_loaded
 from demo.interruption import Interrupted, Interruption, interruptible
 from demo.lasting import LastingSpeaker, lasting_speaker
 from demo.life import Life
@@ -142,6 +143,7 @@ def _hold(
     interruption.check()
     screen = Screen(stage, life, canvas, client, playback, _meter(settings))
     stack.enter_context(_watchdog(settings, stage, playback, stacks))
+    spare_what_is_loaded()
     while not client.over.is_set() and not screen.step():
         interruption.check()
     return client

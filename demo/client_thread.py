@@ -18,6 +18,7 @@ from demo.devices import PortAudioStreams
 from demo.echo import CleanMicrophone, EchoError, Played
 from demo.end_of_turn import Patience
 from demo.frame_queue import FrameQueue
+from demo.garbage import spare_what_is_loaded
 from demo.hearing import (
     FinalText,
     Hearing,
@@ -308,6 +309,7 @@ class ClientThread:
             if self._ended:
                 return
             self._listener = listener
+        spare_what_is_loaded()  # the recogniser
         listener.set_mode(self._client.hearing)
         listener.start()  # which may hang; it is stopped all the same
 

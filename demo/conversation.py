@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from demo.allocator import give_back_freed_memory
 from demo.animator import Animator
 from demo.answering import Answerer
 from demo.engines import Engines
+from demo.garbage import give_back_freed_memory
 from demo.logs import in_turn
 from demo.messages import (
     Commit,

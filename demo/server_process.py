@@ -9,6 +9,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from demo.garbage import spare_what_is_loaded
 from demo.interruption import without_ctrl_c
 from demo.readiness import Failed, Ready, ServerError, socket_url
 from demo.settings import Settings
@@ -24,7 +25,7 @@ _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # for hosts 
 def run_usual_server(settings: Settings, pipe: Connection) -> None:
     """``run_server`` of the usual engines, which are loaded without looking for garbage: nearly all of it stays.
 
-    What then is there is never looked through again, which would hold up an answer.
+    What then is there is never looked through again.
     """
     gc.disable()
     try:
@@ -33,7 +34,7 @@ def run_usual_server(settings: Settings, pipe: Connection) -> None:
 
         async def load(settings: Settings, notify: "Notify") -> "Engines":
             engines = await load_engines(settings, notify)
-            gc.freeze()
+            spare_what_is_loaded()
             gc.enable()
             return engines
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from demo.avatar import load_avatar
 from demo.doctor.flash_and_beep import FPS, Clip, perform
 from demo.frame_queue import FrameQueue
+from demo.garbage import spare_what_is_loaded
 from demo.life import Landmarks, Life
 from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker
 from demo.recorder import Recorder
@@ -35,6 +36,7 @@ def measure(claps: int, headless: bool, film: Path | None, settle_seconds: float
     queue = FrameQueue(60)
     stage = Stage(renderer, Life(Landmarks.of_rig(avatar.rig)), playback.clock, queue, FPS, recorder=recorder)
     playback.open()
+    spare_what_is_loaded()
     settle = time.monotonic() + settle_seconds
     while time.monotonic() < settle:
         stage.step()

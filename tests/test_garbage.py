@@ -1,4 +1,4 @@
-"""What was freed is given back."""
+"""What is loaded is not looked through again, and what was freed is given back."""
 
 import platform
 import subprocess
@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from demo.allocator import give_back_freed_memory
+from demo.garbage import give_back_freed_memory
 
 HOLES = """
-from demo.allocator import give_back_freed_memory
+from demo.garbage import give_back_freed_memory
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
@@ -22,6 +22,29 @@ freed = resident()
 give_back_freed_memory()
 print(full - freed, freed - resident())
 """
+
+
+LOADED = """
+import gc
+from demo.garbage import spare_what_is_loaded
+
+class Node:
+    pass
+
+loaded = [[] for _ in range(100_000)]
+spare_what_is_loaded()
+looked_through = len(gc.get_objects())
+node = Node()
+node.itself = node
+del node
+print(looked_through, gc.collect())
+"""
+
+
+def test_what_is_loaded_is_not_looked_through_and_garbage_made_later_is_found():
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    looked_through, found = map(int, done.stdout.split())
+    assert looked_through < 100 and found >= 1
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="elsewhere there is nothing to do")
