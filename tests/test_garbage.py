@@ -8,6 +8,37 @@ import pytest
 
 from demo.garbage import give_back_freed_memory
 
+HEAPS = """
+import ctypes, sys, threading
+from demo.garbage import share_heaps
+
+if "shared" in sys.argv:
+    share_heaps(2)
+ready = threading.Barrier(9)
+
+def work():
+    kept = [bytearray(5000) for _ in range(100)]
+    ready.wait()
+    ready.wait()
+
+for _ in range(8):
+    threading.Thread(target=work).start()
+ready.wait()
+ctypes.CDLL(None).malloc_stats()
+ready.wait()
+"""
+
+
+def heaps(*arguments):
+    done = subprocess.run([sys.executable, "-c", HEAPS, *arguments], capture_output=True, text=True, check=True)
+    return done.stderr.count("Arena ")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="elsewhere there is nothing to do")
+def test_threads_share_heaps():
+    assert heaps("shared") <= 2 < heaps()
+
+
 HOLES = """
 from demo.garbage import give_back_freed_memory
 
