@@ -1,5 +1,6 @@
 """Garbage: what is not looked through for it, and how what was freed goes back to the system."""
 
+import atexit
 import ctypes
 import functools
 import gc
@@ -16,6 +17,7 @@ def spare_what_is_loaded() -> None:
     would be left out, an answer held up.
     """
     gc.freeze()
+    atexit.register(gc.unfreeze)  # at the end extension modules say what they find leaked
 
 
 def share_heaps(heaps: int = 2) -> None:
