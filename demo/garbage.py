@@ -2,7 +2,6 @@
 
 import atexit
 import ctypes
-import functools
 import gc
 import sys
 from collections.abc import Callable
@@ -26,7 +25,7 @@ def share_heaps(heaps: int = 2) -> None:
     glibc gives nearly every thread a heap of its own, and each keeps the holes of its longest sentence. Call it before
     there are threads.
     """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+    if (mallopt := _of_glibc("mallopt")) is not None:
         mallopt(_ARENA_MAX, heaps)
 
 
@@ -37,12 +36,11 @@ def give_back_freed_memory() -> None:
     returns only what is free at a heap's end, so each long sentence would leave some megabytes more for good. Takes
     milliseconds, in which other threads may have to wait for memory.
     """
-    if (trim := _malloc_trim()) is not None:
+    if (trim := _of_glibc("malloc_trim")) is not None:
         trim(0)
 
 
-@functools.cache
-def _malloc_trim() -> Callable[[int], int] | None:
+def _of_glibc(name: str) -> Callable[..., int] | None:
     if sys.platform != "linux":
         return None
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl's C library has none
+    return getattr(ctypes.CDLL(None), name, None)  # musl's C library has neither

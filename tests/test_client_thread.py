@@ -204,14 +204,19 @@ def long_answer(message):
         yield from (_frame(message.turn, index) for index in range(30))
 
 
+def noting(received, respond):
+    """As ``respond``, while ``received`` grows."""
+
+    def noted(message):
+        received.append(message)
+        return respond(message)
+
+    return noted
+
+
 def test_the_keys_switch_what_is_heard_and_end_the_avatars_turn(playback):
     received = []
-
-    def respond(message):
-        received.append(message)
-        return long_answer(message)
-
-    with running_server(respond) as url:
+    with running_server(noting(received, long_answer)) as url:
         client = session(playback, lambda: url, text=("One?", "Two?", "Three?"))
         client._listener = ears = Ears()
         client.start()
@@ -391,12 +396,7 @@ def test_a_stand_whose_disk_is_full_says_so_once_and_goes_on(playback, caplog, m
 def test_what_a_stand_says_when_a_turn_ends_has_its_face(playback):
     """The rules ask for it while the interrupted turn is still being ended."""
     received = []
-
-    def respond(message):
-        received.append(message)
-        return long_answer(message)
-
-    with running_server(respond) as url:
+    with running_server(noting(received, long_answer)) as url:
         client = session(playback, lambda: url, kiosk=True, turns_a_minute=1)
         client._start_listening = lambda: setattr(client, "_listener", Ears())
         client.start()

@@ -1,12 +1,13 @@
 """What is loaded is not looked through again, and what was freed is given back."""
 
+import ctypes
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from demo.garbage import give_back_freed_memory
+from demo.garbage import give_back_freed_memory, share_heaps
 
 HEAPS = """
 import ctypes, sys, threading
@@ -85,5 +86,13 @@ def test_holes_in_the_heap_are_given_back():
     assert by_itself < 20 and asked > 90, "of 120 MB"
 
 
-def test_it_may_be_asked_for_anywhere():
+def test_elsewhere_nothing_is_done(monkeypatch):
+    """Where the C library has no such functions, and where there is none to be asked."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     give_back_freed_memory()
+    share_heaps()
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(ctypes, "CDLL")
+    give_back_freed_memory()
+    share_heaps()
