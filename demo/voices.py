@@ -28,6 +28,7 @@ LONGEST_CHARACTER = 0.4  # and so many more for each character: slow syllables, 
 SILENCE = 0.002  # RMS below which nothing is heard
 KEPT_SILENCE_SECONDS = 0.08  # around the sound: the mouth opens before it and closes after it
 GOOGLE = "https://translate.google.com"
+_LONG_SENTENCE = "This is about the longest sentence that is ever spoken in one piece" + ", and so it goes on" * 8 + "."
 
 Notify = Callable[[str], None]  # takes one sentence for the operator; called from any thread
 
@@ -94,7 +95,7 @@ class HibariVoice:
         self._hibari = Hibari(threads=1)
         self._seed = seed
         self._lock = threading.Lock()  # conversations share it, and its dictionaries are filled as it goes
-        for _ in self.speak("Warm up."):
+        for _ in self.speak(_LONG_SENTENCE):  # the first is slow, and what the longest needs of memory is kept
             pass
 
     def speak(self, text: str) -> Iterator[np.ndarray]:
