@@ -202,7 +202,7 @@ class EmbeddedLlama:
         params.n_threads_http = 2
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.cpuparams.poll = params.cpuparams_batch.poll = 0  # waiting threads sleep: the cores belong to others too
-        params.cache_ram_mib = 64  # prompts of conversations that take turns
+        params.cache_ram_mib = 0  # no copies of what was read: all prompts begin alike, and the rest is soon read anew
         params.ui = params.endpoint_slots = False
         params.verbosity = -1
         self.key = secrets.token_urlsafe(24)  # nobody else on this machine is to use it
