@@ -364,7 +364,7 @@ class ClientThread:
         self._show(hearing=False, user="", turn=None, notice=notice, spans_ms=trace.spans_ms)
         loop = asyncio.get_running_loop()
         loop.call_soon(self._tell_turn_over)  # it may want another one, and this is just ending
-        loop.run_in_executor(None, give_back_freed_memory)  # Whisper leaves 30 MB behind, now that nobody speaks
+        loop.run_in_executor(None, give_back_freed_memory)  # Whisper leaves 30 MB behind; no answer is shown now
 
     def _transcribe(self, trace: TurnTrace) -> None:
         """Write down what was said, where that is wanted. Where it cannot be, that is told once, and all goes on."""
