@@ -164,6 +164,9 @@ class CleanMicrophone:
     _LEAD = 0.01  # seconds by which the reference comes before the echo at the earliest
     _MEASURE = RATE  # samples between measurements of the delay
     _WINDOW = 3 * RATE  # samples a measurement looks at
+    # Seconds by which an echo may be later than reported. Beyond, it is somebody who says the same in the same voice,
+    # and to follow that would leave the true echo where no measurement finds it again: see find_echo for how far it looks.
+    _SHIFTS = (-0.25, 0.5)
 
     def __init__(self, inner: Microphone, played: Played, processor: Processor | None = None) -> None:
         """``played`` is told of every block the loudspeaker gets. Raises EchoError."""
@@ -230,9 +233,14 @@ class CleanMicrophone:
             return
         self._unmeasured = 0
         if self._meter.measure() and self._meter.delay is not None and not 0.0 < self._meter.delay < 0.25:
-            self._shift += self._meter.delay - 2 * self._LEAD
-            log.info("The echo comes %.0f ms after the sound cards' reports.", 1000 * (self._shift + self._LEAD))
-            self._meter.forget()
+            self._follow(self._shift + self._meter.delay - 2 * self._LEAD)
+
+    def _follow(self, shift: float) -> None:
+        least, most = self._SHIFTS
+        if least <= shift <= most:
+            self._shift = shift
+            log.info("The echo comes %.0f ms after the sound cards' reports.", 1000 * (shift + self._LEAD))
+        self._meter.forget()
 
 
 class DelayMeter:
