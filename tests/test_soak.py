@@ -92,7 +92,7 @@ def a_run(folder, *, growth=0.0, fds=lambda k: 40, files=lambda k: 1, restart_at
         table = csv.writer(file)
         table.writerow(PROCESSES)
         for k in range(6 * MINUTES):
-            machine = files(k), 1.5, 0.4 if k else 30.0
+            machine = files(k), 1.5, 0.4 if k else 30.0, 10.0 if k < 100 else 12.5
             table.writerow((k * 10, 1, "window", 500 + rng.normal(), fds(k), 20, k, *machine))
             pid = 2 if restart_at is None or k < restart_at else 3
             table.writerow((k * 10, pid, "server", 700 + growth * k / 360, 17, 17, k, *machine))
@@ -125,8 +125,9 @@ def a_turn(number, voice_to_voice=700.0, **offset):
 def test_a_steady_run_is_within_every_limit(tmp_path):
     verdict = a_run(tmp_path)
     assert verdict.kept and verdict.turns == 60 and all(one.kept for one in verdict.findings)
-    assert verdict.machine == Machine((1.5, 1.5), (0.4, 30.0))
+    assert verdict.machine == Machine((1.5, 1.5), (0.4, 30.0), (10.0, 12.5))
     assert "every limit kept." in report(verdict) and "load average 1.5" in report(verdict)
+    assert "10.0 ms of processor time at the beginning and 12.5 at the end (+25%)" in report(verdict)
     assert plot(tmp_path, tmp_path).stat().st_size > 5000
 
 

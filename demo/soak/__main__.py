@@ -24,6 +24,7 @@ from streamingtalker.errors import UserError
 
 _EVERY = 10.0  # seconds between readings
 _NAP = 0.25  # how late a sleeper wakes from it tells how busy the machine is
+_REFERENCE = 200_000  # rounds of a fixed piece of work: what they take tells how quick the machine is
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,7 +102,7 @@ class _Sampling:
             late: float | None = 0.0
             while late is not None:
                 at, files = round(time.monotonic() - self._began, 1), count_files(self._stand.temporary)
-                machine = round(os.getloadavg()[0], 2), round(1000 * late, 1)
+                machine = round(os.getloadavg()[0], 2), round(1000 * late, 1), round(1000 * _reference(), 2)
                 for one in read_family(self._stand.process.pid):
                     row = (one.pid, one.name, round(one.rss_mb, 2), one.fds, one.threads, round(one.cpu_seconds, 2))
                     table.writerow((at, *row, files, *machine))
@@ -117,6 +118,15 @@ class _Sampling:
                 return None
             late = max(late, time.monotonic() - began - _NAP)
         return late
+
+
+def _reference() -> float:
+    """Processor seconds of a fixed piece of work; that others had the processor meanwhile does not count."""
+    began = time.thread_time()
+    total = 0
+    for k in range(_REFERENCE):
+        total += k * k
+    return time.thread_time() - began
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -51,10 +51,16 @@ class Growth:
 
 @dataclass(frozen=True)
 class Machine:
-    """How busy the machine was, with everything that ran on it."""
+    """How busy the machine was, with everything that ran on it, and how quick."""
 
     load: tuple[float, float]  # load average: median, 95 %
     late_ms: tuple[float, float]  # how much too late a sleeper woke, the worst of each ten seconds: median, worst
+    reference_ms: tuple[float, float]  # processor time of a fixed piece of work: median at the beginning, at the end
+
+    @property
+    def slower(self) -> float:
+        """By which share it was slower at the end than at the beginning."""
+        return self.reference_ms[1] / self.reference_ms[0] - 1
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def judge(out: Path) -> Verdict:
             underruns(turns["underruns"], turns["starved_ms"]),
             *synchrony(turns, windows),
         ),
-        machine=machine(rows),
+        machine=machine(rows, windows),
     )
 
 
@@ -135,11 +141,14 @@ def lasting(rows: Table, status: int | None) -> tuple[Finding, ...]:
     )
 
 
-def machine(rows: Table) -> Machine:
-    """How busy it was."""
+def machine(rows: Table, windows: Windows) -> Machine:
+    """How busy it was, and how quick."""
     load, late = rows["load"], rows["late_ms"]
+    first, last = (float(np.median(_cut(rows, window)["reference_ms"])) for window in (windows.first, windows.last))
     return Machine(
-        (float(np.median(load)), float(np.percentile(load, 95))), (float(np.median(late)), float(late.max()))
+        (float(np.median(load)), float(np.percentile(load, 95))),
+        (float(np.median(late)), float(late.max())),
+        (first, last),
     )
 
 

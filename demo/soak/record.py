@@ -1,6 +1,6 @@
 """What an endurance run leaves in its folder, read as tables; also what is left of one that was broken off.
 
-processes.csv  what each process took, and how busy the machine was, every ten seconds
+processes.csv  what each process took, and how busy and how quick the machine was, every ten seconds
 deeds.csv      what the crowd did, from when until when
 log.txt        the program's log, each line with its monotonic second
 trace.json     latency and synchrony of every turn; trace.jsonl, a line each, where there was no time to write it
@@ -29,6 +29,7 @@ PROCESSES = (
     "temporary_files",
     "load",
     "late_ms",
+    "reference_ms",
 )
 DEEDS = ("seconds", "until", "deed")
 OFFSETS = tuple(f"offset_{name}_ms" for name in ("min", "p5", "p50", "p95", "max"))  # positive: sound early

@@ -47,7 +47,9 @@ def report(verdict: Verdict) -> str:
             "",
             f"The machine meanwhile, this program included: load average {machine.load[0]:.1f} in the median, "
             f"{machine.load[1]:.1f} at 95 %; a sleeper of the judge's own woke up to {machine.late_ms[0]:.1f} ms too "
-            f"late in the median of all ten seconds, {machine.late_ms[1]:.0f} ms in the worst.",
+            f"late in the median of all ten seconds, {machine.late_ms[1]:.0f} ms in the worst. A fixed piece of work took "
+            f"{machine.reference_ms[0]:.1f} ms of processor time at the beginning and {machine.reference_ms[1]:.1f} at the "
+            f"end ({machine.slower:+.0%}).",
             "",
         ]
     )
@@ -62,7 +64,7 @@ def _in_a_word(verdict: Verdict) -> str:
 
 
 def plot(out: Path, pictures: Path) -> Path:
-    """Memory, latency, offset and the machine's load over time with their limits, as ``soak.png`` in ``pictures``."""
+    """Memory, latency, offset and the machine over time with their limits, as ``soak.png`` in ``pictures``."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -70,18 +72,18 @@ def plot(out: Path, pictures: Path) -> Path:
 
     rows, turns = read_table(out / "processes.csv", PROCESSES), read_table(out / "turns.csv", TURNS)
     figure, axes = plt.subplots(4, 1, figsize=(8, 9), sharex=True, layout="constrained", height_ratios=(3, 3, 3, 1.5))
-    memory, latency, offset, load = axes
+    memory, latency, offset, machine = axes
     _memory(memory, rows)
     _latency(latency, turns)
     _offset(offset, turns)
-    _load(load, rows)
+    _machine(machine, rows)
     for panel in axes:
         panel.grid(alpha=0.3)
     windows = Windows.of(float(rows["seconds"].max()))
     for panel in (latency, offset):
         for window in (windows.first, windows.last):
             panel.axvspan(window[0] / 60, window[1] / 60, color="tab:gray", alpha=0.1, linewidth=0)
-    load.set_xlabel("minutes (grey: what is compared, the beginning and the end)")
+    machine.set_xlabel("minutes (grey: what is compared, the beginning and the end)")
     pictures.mkdir(parents=True, exist_ok=True)
     figure.savefig(pictures / "soak.png", dpi=90)
     plt.close(figure)
@@ -132,10 +134,12 @@ def _offset(panel: "Axes", turns: Table) -> None:
     _legend(panel)
 
 
-def _load(panel: "Axes", rows: Table) -> None:
-    panel.plot(rows["seconds"] / 60, rows["load"], color="tab:gray")
+def _machine(panel: "Axes", rows: Table) -> None:
+    panel.plot(rows["seconds"] / 60, rows["load"], color="tab:gray", label="load average")
+    panel.plot(rows["seconds"] / 60, rows["reference_ms"] / 10, color="tab:olive", label="a fixed piece of work, 10 ms")
     panel.set_ylim(bottom=0)
-    panel.set_ylabel("load average")
+    panel.set_ylabel("machine")
+    _legend(panel)
 
 
 def _legend(panel: "Axes") -> None:
