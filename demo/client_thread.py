@@ -18,7 +18,7 @@ from demo.devices import PortAudioStreams
 from demo.echo import CleanMicrophone, EchoError, Played
 from demo.end_of_turn import Patience
 from demo.frame_queue import FrameQueue
-from demo.garbage import give_back_freed_memory, spare_what_is_loaded
+from demo.garbage import spare_what_is_loaded
 from demo.hearing import (
     FinalText,
     Hearing,
@@ -362,9 +362,8 @@ class ClientThread:
             log.info("Answer %d (%.1f s%s): %s", trace.turn, trace.audio_seconds, broken_off, said)
         notice = self._status.notice if self._noticed_in >= trace.turn else ""  # it stays for a turn at least
         self._show(hearing=False, user="", turn=None, notice=notice, spans_ms=trace.spans_ms)
-        loop = asyncio.get_running_loop()
-        loop.call_soon(self._tell_turn_over)  # it may want another one, and this is just ending
-        loop.run_in_executor(None, give_back_freed_memory)  # Whisper leaves 30 MB behind; no answer is shown now
+        # It may want another one, and this is just ending.
+        asyncio.get_running_loop().call_soon(self._tell_turn_over)
 
     def _transcribe(self, trace: TurnTrace) -> None:
         """Write down what was said, where that is wanted. Where it cannot be, that is told once, and all goes on."""

@@ -165,7 +165,7 @@ class CleanMicrophone:
     _MEASURE = RATE  # samples between measurements of the delay
     _WINDOW = 3 * RATE  # samples a measurement looks at
     # Seconds by which an echo may be later than reported. Beyond, it is somebody who says the same in the same voice,
-    # and to follow that would leave the true echo where no measurement finds it again: see find_echo for how far it looks.
+    # and to follow that would leave the true echo where find_echo, which looks so far, does not find it again.
     _SHIFTS = (-0.25, 0.5)
 
     def __init__(self, inner: Microphone, played: Played, processor: Processor | None = None) -> None:

@@ -34,7 +34,8 @@ def give_back_freed_memory() -> None:
 
     A recogniser, or a language model, a voice and a face model that work side by side, leave holes in the heaps of many
     threads. glibc returns only what is free at a heap's end, so each long sentence would leave some megabytes more for
-    good. Takes up to ten milliseconds, in which other threads may have to wait for memory: do it between answers.
+    good. Takes up to ten milliseconds, in which other threads may have to wait for memory: do it while no answer is
+    heard.
     """
     if (trim := _of_glibc("malloc_trim")) is not None:
         trim(0)

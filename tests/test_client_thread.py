@@ -81,18 +81,6 @@ def test_a_typed_session_takes_its_turns_and_ends(playback):
     assert client.trace.cold_start_s > 0
 
 
-def test_what_a_turn_has_freed_is_given_back(playback, monkeypatch):
-    given_back = []
-    monkeypatch.setattr(client_thread, "give_back_freed_memory", lambda: given_back.append(threading.current_thread()))
-    with running_server(_respond) as url:
-        client = session(playback, lambda: url, text=("Who are you?",))
-        client.start()
-        assert client.over.wait(30)
-        client.stop()
-    assert len(given_back) == len(client.trace.turns) == 1
-    assert given_back[0].name.startswith("asyncio"), "the connection would wait meanwhile"
-
-
 def test_a_session_that_never_began_is_stopped_at_once(playback):
     session(playback, lambda: "", text=("Hm?",)).stop()
 

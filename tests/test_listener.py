@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import demo.listener
+import demo.understanding
 from demo.acoustics import NO_INTERRUPTIONS, at_level
 from demo.devices import DeviceError
 from demo.end_of_turn import Patience
@@ -261,6 +262,19 @@ def test_silence_and_noise_give_nothing(tmp_path):
     stage = Stage()
     stage.microphone.play(write(tmp_path / "noise.wav", noise))
     assert stage.run(6.0) == [RecordingEnded(tmp_path / "noise.wav", 0)]
+
+
+@pytest.mark.parametrize("text", ["Who are you?", ""])
+def test_what_recognising_has_freed_is_given_back_when_nobody_waits_for_its_text(monkeypatch, text):
+    told = []
+    stage = Stage(Scribe(lambda samples: text))
+    monkeypatch.setattr(
+        demo.understanding, "give_back_freed_memory", lambda: told.append(len(stage.of(FinalText, NotUnderstood)))
+    )
+    for path in (WHO, FRANCE):
+        stage.microphone.play(path)
+    stage.run(9.0)
+    assert told == [1, 2]
 
 
 def test_speech_without_text_is_told():

@@ -47,9 +47,9 @@ def report(verdict: Verdict) -> str:
             "",
             f"The machine meanwhile, this program included: load average {machine.load[0]:.1f} in the median, "
             f"{machine.load[1]:.1f} at 95 %; a sleeper of the judge's own woke up to {machine.late_ms[0]:.1f} ms too "
-            f"late in the median of all ten seconds, {machine.late_ms[1]:.0f} ms in the worst. A fixed piece of work took "
-            f"{machine.reference_ms[0]:.1f} ms of processor time at the beginning and {machine.reference_ms[1]:.1f} at the "
-            f"end ({machine.slower:+.0%}).",
+            f"late in the median of all ten seconds, {machine.late_ms[1]:.0f} ms in the worst. A fixed piece of work "
+            f"took {machine.reference_ms[0]:.1f} ms of processor time at the beginning and "
+            f"{machine.reference_ms[1]:.1f} at the end ({machine.slower:+.0%}).",
             "",
         ]
     )
