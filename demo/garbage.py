@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import functools
 import gc
 import sys
 from collections.abc import Callable
@@ -41,6 +42,7 @@ def give_back_freed_memory() -> None:
         trim(0)
 
 
+@functools.cache  # each CDLL makes types of its own, which are garbage in circles
 def _of_glibc(name: str) -> Callable[..., int] | None:
     if sys.platform != "linux":
         return None
