@@ -195,4 +195,5 @@ class RecogniserThread:
         utterance = replace(ended.utterance, text_time=self._monotonic())
         if self._speakers.read(utterance.number, text):
             self._emit(FinalText(text, utterance) if text else NotUnderstood(utterance))
-        give_back_freed_memory()  # Whisper leaves 30 MB behind, also of what begins no turn; no answer is heard yet
+        # Whisper leaves 30 MB behind, also of what begins no turn. No answer is heard yet, unless it was mere noise
+        give_back_freed_memory()

@@ -115,7 +115,7 @@ def judge(out: Path) -> Verdict:
             underruns(turns["underruns"], turns["starved_ms"]),
             *synchrony(turns, windows),
         ),
-        machine=machine(rows, windows),
+        machine=machine(rows),
     )
 
 
@@ -141,10 +141,12 @@ def lasting(rows: Table, status: int | None) -> tuple[Finding, ...]:
     )
 
 
-def machine(rows: Table, windows: Windows) -> Machine:
-    """How busy it was, and how quick."""
+def machine(rows: Table) -> Machine:
+    """How busy it was, and how quick: in the first and the last third of a run once it is warm."""
     load, late = rows["load"], rows["late_ms"]
-    first, last = (float(np.median(_cut(rows, window)["reference_ms"])) for window in (windows.first, windows.last))
+    reference = rows["reference_ms"][rows["seconds"] >= warm_at(rows)]
+    third = -(-len(reference) // 3)  # at least one reading
+    first, last = float(np.median(reference[:third])), float(np.median(reference[-third:]))
     return Machine(
         (float(np.median(load)), float(np.percentile(load, 95))),
         (float(np.median(late)), float(late.max())),
