@@ -28,6 +28,7 @@ _RISE_SECONDS = 0.08  # from rest into speech
 _REST_SECONDS = 0.07  # from speech to rest: there within 0.1 s of a voice that stops, also where a picture is late
 _TOO_LATE = 0.030  # seconds it would be seen late: the next one is due; 40 ms are noticed, and showing may take longer
 _LITTLE_FACE = 0.25  # seconds of face ahead of the sound: who makes it needs the processor more than pictures do
+_AWAITED = ("hearing", "thinking")  # states in which somebody waits for the processor, to be understood or answered
 _FROZEN = 0.25  # seconds: after that one is shown whatever its time, a face that stands still is worse
 
 
@@ -144,6 +145,7 @@ class Stage:
         log.warning("The picture was lost (%s), and made anew in %.1f s.", error.why, self._monotonic() - began)
 
     def _step_on(self) -> Shown:
+        self._stand_back()
         began = self._monotonic()
         time_now = self._clock.now()
         if time_now.turn != self._turn:
@@ -158,6 +160,11 @@ class Stage:
         shown = self._show(due, moment)
         self._govern(due, self._drawing[-1] + self._film(shown))
         return shown
+
+    def _stand_back(self) -> None:
+        """Where the processor draws, leave it to whoever recognises and answers every other picture's time."""
+        if self._renderer.software and self._life.bearing.state in _AWAITED and self._clock.now().seconds is None:
+            self._wait_until(self.presented_at + self._step)
 
     def _next_moment(self, time_now: PlaybackTime, now: float, lead: float) -> tuple[float | None, float]:
         """The next point of the grid that can be met: in seconds of the turn, and in monotonic seconds."""

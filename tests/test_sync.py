@@ -6,6 +6,7 @@ import pytest
 from demo.canvas import ContextLostError, DisplayError
 from demo.clock import PlaybackClock
 from demo.frame_queue import FrameQueue
+from demo.life import Bearing
 from demo.overlay import Captions
 from demo.quality import LOW, LOWEST, MEDIUM
 from demo.stage import Stage, SyncMeter
@@ -32,6 +33,8 @@ class World:
         self.mouth: list[float] = []  # how far it was open in each picture shown
         self.drawn = 0.0
         self.quality = MEDIUM
+        self.software = False
+        self.bearing = Bearing()
         self.stage = Stage(self, self, self.clock, self.frames, FPS, monotonic=lambda: self.seconds, sleep=self.sleep)
 
     # the loudspeaker
@@ -95,6 +98,34 @@ def test_every_frame_is_shown_at_its_moment(world):
     assert summary.count > 55 and summary.max_abs < 1.0
     assert counts.skipped <= 1 and counts.late == 0
     assert world.mouth[-1] == pytest.approx(round(world.mouth[-1]), abs=0.01), "a frame of the model, no mixture"
+
+
+@pytest.mark.parametrize("state", ["hearing", "thinking"])
+def test_a_processor_that_draws_stands_back_while_an_answer_is_awaited(world, state):
+    world.software = True
+    pictures = {}
+    for world.bearing in (Bearing("listening"), Bearing(state)):
+        before = world.stage.pictures
+        run(world, 2.0)
+        pictures[world.bearing.state] = world.stage.pictures - before
+    assert pictures["listening"] == pytest.approx(60, abs=2)
+    assert pictures[state] == pytest.approx(2.0 / (1 / FPS + 0.015 + 0.001), abs=2), "a pause after each of them"
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.011, 0.023, 0.037, 0.049])  # wherever in its pause the answer finds it
+def test_a_processor_that_stood_back_shows_the_first_frame_of_the_answer(world, wait):
+    world.software, world.bearing = True, Bearing("thinking")
+    run(world, 0.5 + wait)
+    world.speak(0.5)
+    spoken = [step for step in run(world, 0.4) if step.due is not None]
+    assert spoken[0].due <= 1 / FPS and not any(step.dropped for step in spoken)
+    assert world.stage.meter.summary().max_abs < 1.0
+
+
+def test_a_graphics_card_draws_every_picture_also_then(world):
+    world.bearing = Bearing("thinking")
+    run(world, 2.0)
+    assert world.stage.pictures == pytest.approx(60, abs=2)
 
 
 def test_a_slow_renderer_skips_frames_and_stays_in_step(world):
