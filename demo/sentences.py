@@ -27,7 +27,7 @@ _LONGEST_WORD = 64  # letters that are looked at before and behind a mark
 class Lengths:
     """When a sentence is too long to be waited for. Characters."""
 
-    first: int = 70  # the first sentence is cut at a clause beyond this, for an early start
+    first: int = 50  # the first sentence is cut at a clause beyond this, for an early start
     clause: int = 220  # later ones beyond this
     word: int = 400  # and anywhere, if may be between words, beyond this
     least: int = 24  # but no piece is made shorter than this
