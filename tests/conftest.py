@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 from typing import NoReturn
 
 import hypothesis
@@ -17,6 +18,9 @@ from tests.figures import measured, pytest_addoption, pytest_terminal_summary  #
 
 hypothesis.settings.register_profile("busy", deadline=None)  # the machine may be busy with something else
 hypothesis.settings.load_profile("busy")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: programs under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = TalkerDims(
     motion=MotionDims(
