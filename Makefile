@@ -40,7 +40,7 @@ soak: $(VENV)/test-installed models  ## twenty minutes of a crowd (MINUTES=120 a
 
 MINUTES ?= 20
 
-# Half an hour: every kind of file damaged a thousandfold, and five minutes of looking for messages nobody would send.
+# Ten minutes: every kind of file damaged a thousandfold, and five minutes of looking for messages nobody would send.
 fuzz: $(VENV)/test-installed  ## damaged files and hostile messages, at length
 	$(BIN)/pip install --disable-pip-version-check atheris==3.0.0
 	$(BIN)/python -m tests.fuzz_messages --seconds 300
