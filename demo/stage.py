@@ -162,8 +162,9 @@ class Stage:
         return shown
 
     def _stand_back(self) -> None:
-        """Where the processor draws, leave it to whoever recognises and answers every other picture's time."""
-        if self._renderer.software and self._life.bearing.state in _AWAITED and self._clock.now().seconds is None:
+        """Where the processor draws a face at rest, leave every other picture's time to whoever makes the answer."""
+        awaited = self._renderer.software and self._life.bearing.state in _AWAITED
+        if awaited and self._speaking == 0 and self._clock.now().seconds is None:
             self._wait_until(self.presented_at + self._step)
 
     def _next_moment(self, time_now: PlaybackTime, now: float, lead: float) -> tuple[float | None, float]:

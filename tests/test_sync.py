@@ -122,6 +122,21 @@ def test_a_processor_that_stood_back_shows_the_first_frame_of_the_answer(world, 
     assert world.stage.meter.summary().max_abs < 1.0
 
 
+@pytest.mark.parametrize("wait", [0.0, 0.008, 0.016, 0.024])  # until the next picture is begun
+def test_the_mouth_closes_as_soon_for_whoever_interrupts_and_is_heard(world, wait):
+    """An answer is awaited from then on; a slow processor stands back only once the face is at rest."""
+    world.software, world.drawing = True, 0.025
+    world.speak(3.0)
+    run(world, 1.0)
+    interrupted, world.samples, world.bearing = world.seconds, 0, Bearing("hearing")
+    world.clock.begin(-1)
+    world.frames.begin(2)
+    world.sleep(wait)
+    while world.mouth[-1] > 0:
+        world.stage.step()
+    assert world.seconds - interrupted < 0.105
+
+
 def test_a_graphics_card_draws_every_picture_also_then(world):
     world.bearing = Bearing("thinking")
     run(world, 2.0)
