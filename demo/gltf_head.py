@@ -98,7 +98,8 @@ def load_gltf_head(path: str | Path) -> GltfHead:
     """The head in a ``.glb`` or ``.gltf`` file. Raises HeadError."""
     path = Path(path)
     try:
-        head = _head(path, open_gltf(path))
+        with np.errstate(all="ignore"):  # what is no number is refused, and once is enough to hear of it
+            head = _head(path, open_gltf(path))
     except HeadError:
         raise
     except FileNotFoundError as error:

@@ -6,6 +6,7 @@ import logging
 import struct
 import time
 import tracemalloc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -286,8 +287,9 @@ def refused(path: Path) -> str:
     """The sentence with which a file is refused."""
     tracemalloc.start()
     began = time.monotonic()
-    with pytest.raises(HeadError) as refusal:
+    with pytest.raises(HeadError) as refusal, warnings.catch_warnings(record=True, action="always") as warned:
         load_gltf_head(path)
+    assert not [warning for warning in warned if warning.category is RuntimeWarning], "numpy has its say, too"
     seconds, peak = time.monotonic() - began, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     sentence = str(refusal.value)
@@ -351,6 +353,13 @@ def changed(path: Path, *way: Any, value: Any) -> Path:
 def test_a_document_that_lies_is_refused(tmp_path, way, value):
     way = (way,) if isinstance(way, str) else way
     refused(changed(tmp_path / "lie.glb", *way, value=value))
+
+
+@pytest.mark.parametrize("scale", [np.inf, np.nan, 3e38])
+def test_places_that_are_nowhere_are_refused(tmp_path, scale):
+    with np.errstate(all="ignore"):
+        path = face_file(tmp_path / "nowhere.glb", scale=np.float32(scale))
+    assert "nowhere" in refused(path)
 
 
 def test_a_tree_that_multiplies_itself_is_refused(tmp_path):
