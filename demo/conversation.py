@@ -14,6 +14,7 @@ from demo.animator import Animator
 from demo.answering import Answerer
 from demo.engines import Engines
 from demo.garbage import give_back_freed_memory
+from demo.llm import BROKEN_OFF
 from demo.logs import in_turn
 from demo.messages import (
     Commit,
@@ -38,8 +39,6 @@ log = logging.getLogger(__name__)
 SAID_CHARACTERS = 20_000  # of a text to be said as it is: about 20 minutes
 RECORDING_SECONDS = 900.0
 RECORDING_RATES = range(8_000, 192_001)  # Hz
-
-BROKEN_OFF = " —"  # ends what the avatar could not finish, so that the language model knows it, too
 
 _SENTENCE_END = re.compile(r"[.!?…]+(?=\s)|[。！？]+")
 

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 EMBEDDED_MODEL = "smollm2-135m"
 CONTEXT_TOKENS = 2048
+BROKEN_OFF = " —"  # ends an answer of the past in the middle of which the avatar was interrupted
 
 _LOADING_SECONDS = 20.0  # a service on this machine may load its model when it is first asked
 _ANY_QUESTION: ChatMessage = {"role": "user", "content": "Hello."}
@@ -235,6 +236,9 @@ class EmbeddedModel(OpenAiModel):
         super().__init__(client, name, "embedded llama.cpp", sampling)
         self._llama = llama
 
+    def _pieces(self, messages: Sequence[ChatMessage], request: dict[str, Any]) -> AsyncGenerator[str]:
+        return super()._pieces(_without_broken_off(messages), request)
+
     async def warm_up(self, messages: Sequence[ChatMessage]) -> None:
         """Read ``messages`` into the prompt cache."""
         with contextlib.suppress(ReplyTooLongError):
@@ -252,6 +256,17 @@ class EmbeddedModel(OpenAiModel):
         """Close the connections and stop the server."""
         await super().close()
         await asyncio.to_thread(self._llama.close)
+
+
+def _without_broken_off(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """``messages`` without the turns whose answer was interrupted: after "I am —" small models answer "I am —"."""
+    kept: list[ChatMessage] = []
+    for message in messages:
+        if message["role"] == "assistant" and message["content"].endswith(BROKEN_OFF):
+            kept.pop()  # its question
+        else:
+            kept.append(message)
+    return kept
 
 
 def open_model(settings: Settings, store: ModelStore, environment: Mapping[str, str]) -> LanguageModel:

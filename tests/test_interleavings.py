@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from demo.client import Client
-from demo.conversation import BROKEN_OFF, Conversation
+from demo.conversation import Conversation
 from demo.engines import Engines
 from demo.frame_queue import FrameQueue
 from demo.hearing import (
@@ -26,6 +26,7 @@ from demo.hearing import (
     UserSpeaking,
     Utterance,
 )
+from demo.llm import BROKEN_OFF
 from demo.messages import PROTOCOL, FaceFrame, Message, PcmChunk, ReplyText, TurnEnd, Welcome, decode, encode
 from demo.openings import Opening, Phrase, Question
 from demo.persona import ChatMessage

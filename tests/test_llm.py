@@ -5,17 +5,21 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import openai
 import pytest
 
 from demo.llm import (
+    BROKEN_OFF,
     EMBEDDED_MODEL,
     EmbeddedLlama,
+    EmbeddedModel,
     LlmBrokenOffError,
     LlmError,
     LlmSlowError,
@@ -23,6 +27,7 @@ from demo.llm import (
     ReplyTooLongError,
     Sampling,
     open_model,
+    small_model_sampling,
 )
 from demo.models import ModelError, ModelStore
 from demo.persona import ChatMessage, load_persona
@@ -275,8 +280,6 @@ def llama(gguf) -> Iterator[EmbeddedLlama]:
 
 def ask_embedded(llama: EmbeddedLlama, *questions: str) -> list[str]:
     async def main() -> list[str]:
-        from demo.llm import EmbeddedModel, small_model_sampling
-
         llm = EmbeddedModel(llama, "smollm2", small_model_sampling(0))
         opening = load_persona(Settings().persona).opening()
         await llm.warm_up(opening)
@@ -301,6 +304,35 @@ def test_the_embedded_model_answers_sensibly(llama):
 
 def test_the_embedded_model_outlives_its_servers_keep_alive_limit(llama):
     assert len(ask_embedded(llama, *["Say yes."] * 3)) == 3
+
+
+INTERRUPTED: list[ChatMessage] = [
+    {"role": "user", "content": "Do you dream?"},
+    {"role": "assistant", "content": "I'm not" + BROKEN_OFF},
+]
+WHOLE: list[ChatMessage] = [
+    {"role": "user", "content": "How old are you?"},
+    {"role": "assistant", "content": "I have no age."},
+]
+
+
+def test_a_small_model_is_not_shown_what_it_would_imitate(service):
+    def read(make: Callable[[SimpleNamespace], OpenAiModel]) -> list[ChatMessage]:
+        async def main() -> None:
+            llm = make(SimpleNamespace(base_url=service.url, key="k"))
+            assert "".join([piece async for piece in llm.stream([*WHOLE, *INTERRUPTED, *QUESTION])]) == "Hello."
+            await OpenAiModel.close(llm)
+
+        asyncio.run(main())
+        return service.requests[-1]["messages"]
+
+    def large(llama: SimpleNamespace) -> OpenAiModel:
+        client = openai.AsyncOpenAI(base_url=llama.base_url, api_key=llama.key)
+        return OpenAiModel(client, "large", "service", Sampling())
+
+    small = read(lambda llama: EmbeddedModel(cast(EmbeddedLlama, llama), "small", Sampling()))
+    assert small == [*WHOLE, *QUESTION]
+    assert read(large) == [*WHOLE, *INTERRUPTED, *QUESTION]
 
 
 def test_the_embedded_server_answers_only_who_knows_its_key(llama):
