@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,7 +202,8 @@ class EmbeddedLlama:
         params.hostnames = ["127.0.0.1"]
         params.port = 0
         params.n_threads_http = 2
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        params.cpuparams.n_threads = threads
+        params.cpuparams_batch.n_threads = max(threads, min(2, os.cpu_count() or 1))  # nobody else works while it reads
         params.cpuparams.poll = params.cpuparams_batch.poll = 0  # waiting threads sleep: the cores belong to others too
         params.cache_ram_mib = 0  # no copies of what was read: all prompts begin alike, and the rest is soon read anew
         params.ui = params.endpoint_slots = False
