@@ -13,7 +13,7 @@ from demo.bare import ShownFace, shown_face
 from demo.client_thread import ClientThread, Shared
 from demo.devices import PortAudioStreams, list_devices
 from demo.export.live import TurnExporter
-from demo.garbage import spare_what_is_loaded
+from demo.garbage import share_one_heap, spare_what_is_loaded
 from demo.interruption import Interrupted, Interruption, interruptible
 from demo.lasting import LastingSpeaker, lasting_speaker
 from demo.life import Life
@@ -46,6 +46,7 @@ _QUEUED_SECONDS = 4.0  # of face waiting until it is due; beyond that the server
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo. Returns the exit status: 0, or 2 with one sentence on standard error, or that of a signal."""
     started = time.monotonic()
+    share_one_heap()
     try:
         settings, rest = parse(sys.argv[1:] if arguments is None else arguments)
         stacks = set_up_logging(settings.log)

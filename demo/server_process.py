@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from demo.garbage import share_heaps, spare_what_is_loaded
+from demo.garbage import share_one_heap, spare_what_is_loaded
 from demo.interruption import without_ctrl_c
 from demo.readiness import Failed, Ready, ServerError, socket_url
 from demo.settings import Settings
@@ -27,7 +27,7 @@ def run_usual_server(settings: Settings, pipe: Connection) -> None:
 
     What then is there is never looked through again.
     """
-    share_heaps()
+    share_one_heap()
     gc.disable()
     try:
         from demo.engines import load_engines  # here, for the process that starts this one needs nothing of it

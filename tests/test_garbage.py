@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from demo.garbage import give_back_freed_memory, share_heaps
+from demo.garbage import give_back_freed_memory, share_one_heap
 
 HEAPS = """
 import ctypes, sys, threading
-from demo.garbage import share_heaps
+from demo.garbage import share_one_heap
 
 if "shared" in sys.argv:
-    share_heaps(2)
+    share_one_heap()
 ready = threading.Barrier(9)
 
 def work():
@@ -36,8 +36,8 @@ def heaps(*arguments):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="elsewhere there is nothing to do")
-def test_threads_share_heaps():
-    assert heaps("shared") <= 2 < heaps()
+def test_threads_share_one_heap():
+    assert heaps("shared") == 1 < heaps()
 
 
 HOLES = """
@@ -53,6 +53,29 @@ del pieces
 freed = resident()
 give_back_freed_memory()
 print(full - freed, freed - resident())
+"""
+
+
+END = """
+import threading
+from demo.garbage import give_back_freed_memory, share_one_heap
+
+share_one_heap()
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+
+def long_sentence():
+    before = resident()
+    bytes(20_000_000)  # since it was freed blocks of up to this size have their place in the heap
+    first, second = bytearray(b"x" * 13_000_000), bytearray(b"x" * 13_000_000)
+    del first, second
+    give_back_freed_memory()
+    print(resident() - before)
+
+thread = threading.Thread(target=long_sentence)
+thread.start()
+thread.join()
 """
 
 
@@ -86,13 +109,19 @@ def test_holes_in_the_heap_are_given_back():
     assert by_itself < 20 and asked > 90, "of 120 MB"
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="elsewhere there is nothing to do")
+def test_the_free_end_of_the_heap_is_given_back():
+    done = subprocess.run([sys.executable, "-c", END], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 5, "of 26 MB"
+
+
 def test_elsewhere_nothing_is_done(monkeypatch):
     """Where the C library has no such functions, and where there is none to be asked."""
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     give_back_freed_memory()
-    share_heaps()
+    share_one_heap()
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.delattr(ctypes, "CDLL")
     give_back_freed_memory()
-    share_heaps()
+    share_one_heap()
