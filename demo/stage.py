@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _RISE_SECONDS = 0.08  # from rest into speech
 _REST_SECONDS = 0.07  # from speech to rest: there within 0.1 s of a voice that stops, also where a picture is late
-_TOO_LATE = 0.030  # seconds it would be seen late: the next one is due; 40 ms are noticed, and showing may take longer
+_TOO_LATE = 0.025  # seconds it would be seen late: the next one is due; 40 ms are noticed, showing may take 15 longer
 _LITTLE_FACE = 0.25  # seconds of face ahead of the sound: who makes it needs the processor more than pictures do
 _AWAITED = ("hearing", "thinking")  # states in which somebody waits for the processor, to be understood or answered
 _FROZEN = 0.25  # seconds: after that one is shown whatever its time, a face that stands still is worse
