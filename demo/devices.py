@@ -83,15 +83,15 @@ class PortAudioStreams:
         with self._lock:
             self._open.discard(interrupt)
 
-    def rescan(self, *, interrupting: bool = True) -> None:
-        """Look for new devices; whoever has a stream is interrupted and must open it again.
+    def rescan(self, *, interrupting: bool = True) -> bool:
+        """Look for new devices, and say whether; whoever has a stream is interrupted and must open it again.
 
         Not ``interrupting``, nothing is done while something is open. Raises DeviceError where the sound system does
         not start anew; it can be tried again.
         """
         with self._lock:
             if self._open and not interrupting:
-                return
+                return False
             for interrupt in tuple(self._open):
                 interrupt()
             self._open.clear()
@@ -101,6 +101,7 @@ class PortAudioStreams:
                 self._backend._initialize()
             except self._backend.PortAudioError as error:
                 raise _unanswered(error) from error
+            return True
 
 
 def _unanswered(error: Exception) -> DeviceError:

@@ -30,8 +30,8 @@ _STEADY_SECONDS = 0.3  # of callbacks before a device is believed: a sound serve
 _HICCUP_SECONDS = 1.0  # of silence that are not worth a word
 _STARTING_SECONDS = 2.0  # that a device may take to begin
 _FIRST_TRY, _SLOWEST_TRY = 0.25, 0.75  # seconds between attempts to open, growing
-_RESCAN_EVERY = 40  # failed attempts: looking for new devices interrupts the one that still works
-_FIRST_RESCAN = 3  # and the first time after so many
+# Looking for new devices interrupts those that work: after so many failed attempts, then so many times as many, up to …
+_FIRST_RESCAN, _RESCAN_GROWTH, _RARELY = 2, 4, 40
 _LEAST_HELD, _MOST_HELD = 0.06, 0.24  # seconds of sound that the device holds: more where the machine is busy
 _STALLS, _WITHIN_SECONDS = 3, 60.0  # so many in so short a time are the machine's, not the sound server's
 _GOODBYE_SECONDS = 2.0  # a frozen sound server closes nothing: it is left to itself
@@ -51,12 +51,12 @@ class _Attempts:
 
     def __init__(self, streams: PortAudioStreams | None) -> None:
         self._streams = streams
-        self._failed = 0
-        self._due = 0.0
+        self.begin(0.0)
 
     def begin(self, now: float) -> None:
         """The device has gone."""
         self._failed, self._due = 0, now + _FIRST_TRY
+        self._blind, self._bearable = 0, _FIRST_RESCAN  # failures since devices were looked for; so many may be
 
     def due_in(self, now: float) -> float:
         """Seconds until it is time, 0 when it is."""
@@ -69,9 +69,23 @@ class _Attempts:
         if self._streams is None:
             return
         try:
-            self._streams.rescan(interrupting=self._failed % _RESCAN_EVERY == _FIRST_RESCAN)
+            self._look_for_devices(self._streams)
         except DeviceError as error:
             log.debug("Not yet: %s", error)
+
+    def _look_for_devices(self, streams: PortAudioStreams) -> None:
+        """At once where that interrupts nobody; else now and then.
+
+        When something else has opened, it may have been too early for this device: of a sound server that was just
+        started there were loudspeakers, but no microphones yet.
+        """
+        if streams.rescan(interrupting=False):
+            self._blind = 0
+            return
+        self._blind += 1
+        if self._blind == self._bearable:
+            self._blind, self._bearable = 0, min(_RESCAN_GROWTH * self._bearable, _RARELY)
+            streams.rescan()
 
 
 class LastingSpeaker:

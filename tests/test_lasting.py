@@ -393,6 +393,24 @@ def test_looking_for_new_devices_interrupts_every_stream_that_is_open():
     streams.closed(first)
 
 
+def test_while_something_else_works_devices_are_looked_for_ever_more_rarely():
+    """Of a sound server that was just started there may have been loudspeakers, but no microphones yet."""
+    streams, closed, interruptions = PortAudioStreams(Restarting()), [], []
+    attempts = lasting._Attempts(streams)
+    attempts.begin(0.0)
+    attempts.note_failure(0.0)  # nothing is open: nobody is interrupted
+    for failure in range(1, 100):
+        if len(closed) == len(interruptions):
+            with streams.opening(close := lambda: closed.append(True)):
+                pass
+        attempts.note_failure(0.0)
+        if len(closed) > len(interruptions):
+            interruptions.append(failure)
+        else:
+            streams.closed(close)
+    assert interruptions == [2, 10, 42, 82]
+
+
 @pytest.mark.parametrize("device", [SoundDeviceMicrophone, SoundDeviceSpeaker])
 def test_nobody_looks_a_device_up_while_the_sound_system_starts_anew(device):
     looked = threading.Event()
