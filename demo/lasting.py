@@ -29,9 +29,9 @@ _LOOK_SECONDS = 0.05  # between looks at the callback's age
 _STEADY_SECONDS = 0.3  # of callbacks before a device is believed: a sound server may begin with a gap
 _HICCUP_SECONDS = 1.0  # of silence that are not worth a word
 _STARTING_SECONDS = 2.0  # that a device may take to begin
-_FIRST_TRY, _SLOWEST_TRY = 0.25, 0.75  # seconds between attempts to open, growing
+_FIRST_TRY, _SLOWEST_TRY = 0.25, 0.5  # seconds between attempts to open, growing
 # Looking for new devices interrupts those that work: after so many failed attempts, then so many times as many, up to …
-_FIRST_RESCAN, _RESCAN_GROWTH, _RARELY = 2, 4, 40
+_FIRST_RESCAN, _RESCAN_GROWTH, _RARELY = 2, 4, 60
 _LEAST_HELD, _MOST_HELD = 0.06, 0.24  # seconds of sound that the device holds: more where the machine is busy
 _STALLS, _WITHIN_SECONDS = 3, 60.0  # so many in so short a time are the machine's, not the sound server's
 _GOODBYE_SECONDS = 2.0  # a frozen sound server closes nothing: it is left to itself
@@ -69,23 +69,25 @@ class _Attempts:
         if self._streams is None:
             return
         try:
-            self._look_for_devices(self._streams)
+            if self._look_for_devices(self._streams):
+                self._due = now + _FIRST_TRY  # others made room for it
         except DeviceError as error:
             log.debug("Not yet: %s", error)
 
-    def _look_for_devices(self, streams: PortAudioStreams) -> None:
-        """At once where that interrupts nobody; else now and then.
+    def _look_for_devices(self, streams: PortAudioStreams) -> bool:
+        """At once where that interrupts nobody; else now and then. Whether others were interrupted.
 
         When something else has opened, it may have been too early for this device: of a sound server that was just
         started there were loudspeakers, but no microphones yet.
         """
         if streams.rescan(interrupting=False):
             self._blind = 0
-            return
+            return False
         self._blind += 1
-        if self._blind == self._bearable:
-            self._blind, self._bearable = 0, min(_RESCAN_GROWTH * self._bearable, _RARELY)
-            streams.rescan()
+        if self._blind < self._bearable:
+            return False
+        self._blind, self._bearable = 0, min(_RESCAN_GROWTH * self._bearable, _RARELY)
+        return streams.rescan()
 
 
 class LastingSpeaker:

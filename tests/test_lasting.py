@@ -399,7 +399,7 @@ def test_while_something_else_works_devices_are_looked_for_ever_more_rarely():
     attempts = lasting._Attempts(streams)
     attempts.begin(0.0)
     attempts.note_failure(0.0)  # nothing is open: nobody is interrupted
-    for failure in range(1, 100):
+    for failure in range(1, 150):
         if len(closed) == len(interruptions):
             with streams.opening(close := lambda: closed.append(True)):
                 pass
@@ -408,7 +408,7 @@ def test_while_something_else_works_devices_are_looked_for_ever_more_rarely():
             interruptions.append(failure)
         else:
             streams.closed(close)
-    assert interruptions == [2, 10, 42, 82]
+    assert interruptions == [2, 10, 42, 102]
 
 
 @pytest.mark.parametrize("device", [SoundDeviceMicrophone, SoundDeviceSpeaker])
