@@ -241,6 +241,9 @@ def test_a_program_that_no_longer_answers_is_found():
     assert answered(asked, asked + 3, HOUR).kept
     mute = answered(asked, asked[asked < 2200] + 3, HOUR)
     assert mute.kept is False and mute.measured == "2 of 10"
+    begun = np.sort(np.concatenate([asked + 3, asked[asked < 2600] + 5]))  # pauses make two turns of a question
+    assert answered(asked, begun, HOUR).measured == "10 of 10"
+    assert answered(asked, begun[begun < 2600], HOUR).measured == "6 of 10"
     assert answered(asked[:3], asked[:3], HOUR).kept is None
 
 

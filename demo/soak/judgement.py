@@ -204,8 +204,12 @@ def _growth(rows: Table, pid: int, warm: float) -> Growth:
 
 
 def answered(asked: np.ndarray, begun: np.ndarray, windows: Windows) -> Finding:
-    """Questions ``asked`` alone and turns ``begun`` alone, seconds [n] and [m]: who is mute is never late."""
-    questions, answers = int(_within(asked, windows.last).sum()), int(_within(begun, windows.last).sum())
+    """Questions ``asked`` alone and turns ``begun`` alone, seconds [n] and [m]: who is mute is never late.
+
+    Of one question a pause may make two turns.
+    """
+    late, question_of = _within(asked, windows.last), np.searchsorted(asked, begun, "right") - 1
+    questions, answers = int(late.sum()), int(late[np.unique(question_of[question_of >= 0])].sum())
     kept = answers >= ANSWERED * questions if questions else None
     return Finding("questions answered at the end", f"{answers} of {questions}", f"{ANSWERED:.0%}", kept)
 
