@@ -30,7 +30,8 @@ _STEADY_SECONDS = 0.3  # of callbacks before a device is believed: a sound serve
 _HICCUP_SECONDS = 1.0  # of silence that are not worth a word
 _STARTING_SECONDS = 2.0  # that a device may take to begin
 _FIRST_TRY, _SLOWEST_TRY = 0.25, 0.5  # seconds between attempts to open, growing
-# Looking for new devices interrupts those that work: after so many failed attempts, then so many times as many, up to …
+# Failed attempts after which new devices are looked for though that interrupts those that work: how many, how many
+# times as many each time after that, and at most.
 _FIRST_RESCAN, _RESCAN_GROWTH, _RARELY = 2, 4, 60
 _LEAST_HELD, _MOST_HELD = 0.06, 0.24  # seconds of sound that the device holds: more where the machine is busy
 _STALLS, _WITHIN_SECONDS = 3, 60.0  # so many in so short a time are the machine's, not the sound server's

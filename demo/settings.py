@@ -190,7 +190,7 @@ class Settings:
     )
     threads: int = _option(
         1,
-        "processor threads of the face model and of the embedded language model",
+        "processor threads of the face model and of the embedded language model, which reads with two at least",
         "model and machine",
         within=(1, 256),
     )

@@ -406,6 +406,7 @@ def test_while_something_else_works_devices_are_looked_for_ever_more_rarely():
         attempts.note_failure(0.0)
         if len(closed) > len(interruptions):
             interruptions.append(failure)
+            assert attempts.due_in(0.0) == 0.25, "nobody is interrupted for what is not used at once"
         else:
             streams.closed(close)
     assert interruptions == [2, 10, 42, 102]
