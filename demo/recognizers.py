@@ -147,15 +147,16 @@ class Transcript:
 class WhisperRecognizer:
     """Whisper tiny.en in int8. It hears only whole pieces of audio, so partial texts cost as much as final ones.
 
-    Whisper was trained on 30 s windows. A window of 15 s, or the utterance and 8 s, gives the same words in a third of
-    the time; where the shorter window makes it stammer, the full one is taken.
+    Whisper was trained on 30 s windows. One that holds the utterance and 8 s gives the same words in a third of the
+    time and less; where the shorter window makes it stammer, the full one is taken.
     """
 
     partial_interval = 0.8
 
-    _SHORT = 15 * RATE
+    # A few lengths only: for each that it met the library keeps a convolution of its own, 2 MB.
+    _WINDOWS = tuple(int(seconds * RATE) for seconds in (10, 12.5, 15, 20, 25, 30))
     _MARGIN = 8 * RATE  # silence a window must have after the speech, or Whisper begins to repeat itself
-    _FULL = 30 * RATE
+    _FULL = _WINDOWS[-1]
     _TAIL = RATE // 10  # kept after the last speech: endings are soft
     # One is as quick as two: there are a thousand small steps to a sentence, at each of which two wait for one another,
     # and where something else has the other processor such a step takes milliseconds, the sentence seconds.
@@ -220,9 +221,9 @@ class WhisperRecognizer:
     def transcribe(self, pcm: np.ndarray) -> Transcript:
         """What float32 [n] at 16 kHz, 30 s at most, seems to say."""
         pcm = pcm[: self._FULL]
-        short = max(self._SHORT, len(pcm) + self._MARGIN)
-        if short < self._FULL:
-            transcript = self._decode(pcm, short)
+        window = next((window for window in self._WINDOWS if window >= len(pcm) + self._MARGIN), self._FULL)
+        if window < self._FULL:
+            transcript = self._decode(pcm, window)
             if transcript.complete and not repeats(transcript.text):
                 return transcript
         return self._decode(pcm, self._FULL)

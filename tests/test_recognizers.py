@@ -101,6 +101,21 @@ def test_whisper_takes_half_a_minute_and_more(whisper):
     assert "capital of France" in whisper.finish()
 
 
+def test_whisper_hears_through_few_lengths_of_windows_with_room_after_the_speech(whisper, monkeypatch):
+    windows = {}
+
+    def decode(pcm, window):
+        windows[len(pcm)] = window
+        return Transcript("hello", 0.0, 0.0, complete=True)
+
+    monkeypatch.setattr(whisper, "_decode", decode)
+    for tenths in range(1, 310):
+        whisper.transcribe(np.zeros(tenths * RATE // 10, np.float32))
+    assert len(set(windows.values())) <= 6  # of each length some memory is kept for good
+    assert all(window >= min(samples + 8 * RATE, 30 * RATE) for samples, window in windows.items())
+    assert windows[2 * RATE] == 10 * RATE and windows[30 * RATE] == 30 * RATE
+
+
 def test_vosk_streams_text(vosk, tmp_path):
     if not shutil.which("espeak-ng"):
         pytest.skip("espeak-ng, which speaks the Korean, is not installed")
