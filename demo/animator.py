@@ -32,7 +32,10 @@ class Streamer(Protocol):
         ...
 
     def feed(self, pcm: np.ndarray) -> np.ndarray:
-        """Take float32 [n] at 16 kHz, give the frames that are final: float32 [k, V, 3], metres from the template."""
+        """Take float32 [n] at 16 kHz, give the frames that are final: float32 [k, V, 3], metres from the template.
+
+        The first ones may come alone; the others that are final then come with the next piece, were it empty.
+        """
         ...
 
     def finish(self) -> np.ndarray:

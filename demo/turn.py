@@ -223,7 +223,11 @@ class Turn:
     async def _animate(self) -> None:
         await self._in_animator(self._animator.begin, self._mood)
         while (heard := await self._sound.get()) is not None:
-            await self._show(await self._in_animator(self._feed(), *heard))
+            mood, pcm = heard
+            waited_for = self._frames == 0
+            await self._show(await self._in_animator(self._feed(), mood, pcm))
+            if waited_for and self._frames:  # the first come alone
+                await self._show(await self._in_animator(self._feed(), mood, pcm[:0]))
             if self._frames or self._sound.empty():  # it shows something, or needs more sound to do so
                 self._face_begun.set()
         await self._show(await self._in_animator(self._animator.finish))

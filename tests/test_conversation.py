@@ -737,7 +737,7 @@ def test_a_slow_face_holds_back_the_voice():
 
     class SlowStreamer(TinyStreamer):
         def feed(self, pcm: np.ndarray) -> np.ndarray:
-            released.wait(5)
+            released.wait(2)
             return super().feed(pcm)
 
     async def main() -> None:
@@ -747,5 +747,27 @@ def test_a_slow_face_holds_back_the_voice():
             await asyncio.sleep(0.1)
             assert seconds_of(talk.sent) < 12, "ten seconds may wait, no more"
             released.set()
+
+    asyncio.run(main())
+
+
+def test_frames_that_are_ready_after_the_first_wait_for_no_sound():
+    released = threading.Event()
+
+    class HaltingVoice(SineVoice):
+        def speak(self, text: str) -> Iterator[np.ndarray]:
+            yield np.full(round(0.2 * self.sample_rate), 0.1, np.float32)
+            released.wait(10)
+
+    class FirstAlone(TinyStreamer):
+        def _give(self, total: int) -> np.ndarray:
+            return super()._give(total if self._given else min(total, 1))
+
+    async def main() -> None:
+        async with talking(make_engines(voice=HaltingVoice(), new_streamer=FirstAlone)) as talk:
+            await talk.conversation.handle(UserText(1, "Hm?"))
+            await talk.until(lambda sent: len(of(sent, FaceFrame)) > 1)
+            released.set()
+            await talk.turn(1)
 
     asyncio.run(main())

@@ -211,6 +211,20 @@ def test_streams_of_a_farm_in_threads_are_streams_of_their_own(farm):
         list(threads.map(speak, range(12), timeout=60))
 
 
+def test_the_first_frames_come_alone_and_the_others_without_more_sound(farm):
+    pcm, nothing = speech(14000), np.zeros(0, np.float32)
+    stream, own = farm.stream(), FaceStreamer(TALKER)
+    for _ in range(2):
+        stream.reset()
+        own.reset()
+        expected = own.feed(pcm)
+        first, others = stream.feed(pcm), stream.feed(nothing)
+        assert len(first) == 3 and len(others) == len(expected) - 3 > 0
+        assert len(stream.feed(nothing)) == 0
+        np.testing.assert_allclose(np.concatenate([first, others]), expected, atol=1e-5)
+        np.testing.assert_allclose(stream.finish(), own.finish(), atol=1e-5)
+
+
 def test_what_hubert_hears_for_a_farm_keeps_no_gradients():
     """Else the activations of every window would be held until the clip ends."""
     ear = side_by_side(PUBLISHED, 1).ear(recognises=False)

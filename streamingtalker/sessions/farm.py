@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from streamingtalker.audio.posteriors import Recogniser
@@ -17,7 +18,7 @@ from streamingtalker.sessions.ears import Ear
 from streamingtalker.sessions.recognition import RecognitionRequest, WindowQueue, recognise
 from streamingtalker.sessions.released_rows import ReleasedRows
 from streamingtalker.sessions.rows import TalkerRows
-from streamingtalker.sessions.scheduler import Rows, Scheduler, Session
+from streamingtalker.sessions.scheduler import FRAMES, Rows, Scheduler, Session
 from streamingtalker.talker import Talker
 
 W = TypeVar("W")
@@ -171,7 +172,11 @@ class FrameFarm:
 
 
 class FarmStream:
-    """A ``FaceStreamer`` whose frames are computed by a farm. Of one thread; only ``close`` may come from another."""
+    """A ``FaceStreamer`` whose frames are computed by a farm. Of one thread; only ``close`` may come from another.
+
+    The first frames of a clip come alone, three of them, because somebody waits for them: those that are final as well
+    come with the next piece of sound, were it empty.
+    """
 
     def __init__(self, farm: FrameFarm, session: Session) -> None:
         self.fps = farm.rows.fps
@@ -180,6 +185,7 @@ class FarmStream:
         self._session = session
         self._ear: Ear = farm.rows.ear(farm.recognises)
         self._samples = self._frames = 0
+        self._later: list[Tensor] = []  # inputs that are not brought yet
         self._finished = False
 
     def set_mood(self, mood: Mood) -> None:
@@ -190,6 +196,7 @@ class FarmStream:
         """See FaceStreamer."""
         self._session.seed = self._session.seed if seed is None else seed
         self._samples = self._frames = 0
+        self._later = []
         self._finished = False
         self._ear.reset()
         self._farm.begin(self._session)
@@ -213,7 +220,10 @@ class FarmStream:
         self._farm.leave(self._session)
 
     def _animate(self, windows: list[np.ndarray], last: bool) -> np.ndarray:
-        inputs = self._ear.give(self._farm.scores(self._session, windows))
+        inputs = torch.cat([*self._later, self._ear.give(self._farm.scores(self._session, windows))])
+        now = len(inputs) if last or self._frames else self._session.cold + FRAMES
+        self._later = [inputs[now:]]
+        inputs = inputs[:now]
         frames = [np.zeros((0, self.vertex_count, 3), np.float32), *self._farm.frames(self._session, inputs, last)]
         self._frames += sum(map(len, frames))
         return np.concatenate(frames)
