@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletionChunk
 from demo.models import ModelStore
 from demo.persona import ChatMessage
 from demo.settings import Settings, SettingsError
+from demo.threads import make_later
 from streamingtalker.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -211,7 +212,7 @@ class EmbeddedLlama:
         self.key = secrets.token_urlsafe(24)  # nobody else on this machine is to use it
         params.api_keys = [self.key]
         try:
-            self._server = xllamacpp.Server(params)
+            self._server = make_later(lambda: xllamacpp.Server(params))  # it goes on writing as the face begins
         except RuntimeError as error:
             raise LlmError(
                 f"{model} cannot be loaded ({error}); run 'python -m demo.models' to fetch it anew."

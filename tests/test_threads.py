@@ -9,7 +9,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from demo import threads
-from demo.threads import limit_blas, yield_processors
+from demo.threads import limit_blas, make_later, yield_processors
 
 
 def test_numpy_multiplies_in_its_callers_thread():
@@ -20,7 +20,12 @@ def test_numpy_multiplies_in_its_callers_thread():
     assert counts and set(counts) == {1}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads of a process have priorities of their own on Linux")
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="threads of a process have priorities of their own on Linux"
+)
+
+
+@on_linux
 def test_only_threads_of_that_name_come_later(tmp_path, monkeypatch):
     begun, over = threading.Event(), threading.Event()
     native: list[int] = []
@@ -40,8 +45,30 @@ def test_only_threads_of_that_name_come_later(tmp_path, monkeypatch):
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     try:
         yield_processors("llvmpipe")
-        assert os.getpriority(os.PRIO_PROCESS, native[0]) == min(own + 4, 19)
+        assert os.getpriority(os.PRIO_PROCESS, native[0]) == min(own + 7, 19)
         assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
     finally:
         over.set()
         thread.join()
+
+
+def priority() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@on_linux
+def test_threads_of_what_is_made_later_come_later_and_nobody_else():
+    own, theirs = priority(), []
+
+    def make() -> threading.Thread:
+        thread = threading.Thread(target=lambda: theirs.append(priority()))
+        thread.start()
+        return thread
+
+    make_later(make).join(10)
+    assert theirs == [min(own + 3, 19)] and priority() == own
+
+
+def test_what_cannot_be_made_later_is_said():
+    with pytest.raises(ZeroDivisionError):
+        make_later(lambda: 1 // 0)
