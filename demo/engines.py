@@ -119,6 +119,7 @@ def load_face(settings: Settings) -> Face:
     farm = open_farm(talker, settings.max_sessions)
     streamer = farm.stream()
     streamer.feed(np.zeros(16_000, np.float32))
+    streamer.finish()  # feed gave the first frames only
     streamer.close()
     return Face(
         avatar=talker.topology.name,

@@ -62,5 +62,5 @@ def test_it_speaks_before_the_voice_is_over(folder):
     face = load_face(Settings(talker=folder, device="cpu"))
     assert (face.fps, face.vertices) == (25, load_topology().vertex_count)
     streamer = face.new_streamer()
-    first = streamer.feed(speech(2.0))
+    first = np.concatenate([streamer.feed(speech(2.0)), streamer.feed(speech(0.0))])
     assert 20 < len(first) < 50 and len(first) + len(streamer.finish()) == 50
