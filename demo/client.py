@@ -392,6 +392,7 @@ class Client:
             speculative=turn.speculative,
             underruns=sound.underruns,
             starved_ms=sound.starved / self._playback.clock.rate * 1000,
+            dry=sound.dry,
             spans_ms=self._spans(turn),
         )
         heard_at = self._playback.first_sample_at(turn.number)

@@ -3,7 +3,8 @@
 A sound server that is frozen or suspended raises nothing: callbacks just stop, so only their age tells. A device that
 was unplugged says so. In both cases a stand-in goes on at the pace of a real device: face and captions stay in step
 with a sound that nobody hears, and what was being said to the microphone ends in silence. Opening happens in a thread
-of its own; whoever asks for sound or listens is never kept waiting.
+of its own; whoever asks for sound or listens is never kept waiting. A loudspeaker that runs dry again and again is made
+to hold more, which every answer waits for; after a calm time it holds less again.
 """
 
 import contextlib
@@ -34,7 +35,9 @@ _FIRST_TRY, _SLOWEST_TRY = 0.25, 0.5  # seconds between attempts to open, growin
 # times as many each time after that, and at most.
 _FIRST_RESCAN, _RESCAN_GROWTH, _RARELY = 2, 4, 60
 _LEAST_HELD, _MOST_HELD = 0.06, 0.24  # seconds of sound that the device holds: more where the machine is busy
-_STALLS, _WITHIN_SECONDS = 3, 60.0  # so many in so short a time are the machine's, not the sound server's
+_TOO_OFTEN, _WITHIN_SECONDS = 3, 60.0  # running dry so often in so short a time is the machine's way, no accident
+_CALM_SECONDS, _LONGEST_CALM = 300.0, 4800.0  # before less is tried: twice as long for each time more was needed
+_QUIET_SECONDS = 5.0  # without a sound: nothing is said that opening anew could cut
 _GOODBYE_SECONDS = 2.0  # a frozen sound server closes nothing: it is left to itself
 
 # (rate in Hz, None: the device's own; seconds of sound that the device holds); raises DeviceError
@@ -91,6 +94,39 @@ class _Attempts:
         return streams.rescan()
 
 
+class _Reserve:
+    """How much sound the device is to hold: the longest pause of the machine; every answer comes later by as much."""
+
+    def __init__(self) -> None:
+        self.seconds = _LEAST_HELD
+        self._dry: deque[float] = deque(maxlen=_TOO_OFTEN)  # when it ran dry
+        self._calm = _CALM_SECONDS
+        self._calm_since = -np.inf
+
+    def note_dry(self, now: float) -> None:
+        """The device ran out of samples."""
+        self._dry.append(now)
+        self._calm_since = now
+
+    def revised(self, now: float, quiet: bool) -> bool:
+        """Whether ``seconds`` have just been changed; ``quiet``: nothing is lost by opening the device anew."""
+        often = len(self._dry) == _TOO_OFTEN and now - self._dry[0] < _WITHIN_SECONDS
+        if often and self.seconds < _MOST_HELD:
+            self._calm = min(2 * self._calm, _LONGEST_CALM)
+            self._change(min(2 * self.seconds, _MOST_HELD), now)
+            log.warning("This machine is busy: the loudspeaker holds %.2f s of sound from now on.", self.seconds)
+            return True
+        if quiet and self.seconds > _LEAST_HELD and now - self._calm_since > self._calm:
+            self._change(max(self.seconds / 2, _LEAST_HELD), now)
+            log.info("The loudspeaker has not run dry for long: it holds %.2f s of sound from now on.", self.seconds)
+            return True
+        return False
+
+    def _change(self, seconds: float, now: float) -> None:
+        self.seconds, self._calm_since = seconds, now
+        self._dry.clear()
+
+
 class LastingSpeaker:
     """A loudspeaker that never stops asking for samples, whatever becomes of the device. A ``Speaker``."""
 
@@ -104,18 +140,19 @@ class LastingSpeaker:
     ) -> None:
         """``make`` opens nothing yet. Raises DeviceError where there is no device now: a start wants a sound card."""
         self._make, self._monotonic, self._make_stand_in = make, monotonic, stand_in
-        self._held = _LEAST_HELD
-        self._device = make(None, self._held)
+        self._reserve = _Reserve()
+        self._device = make(None, self._reserve.seconds)
         self.rate = self._device.rate
         self.on_lost: Callable[[DeviceError], None] = lambda error: None  # never called: it is not lost
+        self.on_dry: Callable[[], None] = lambda: None
         self.on_notice: Tell = _log
         self._attempts = _Attempts(streams)
-        self._lock = threading.Lock()  # over the four below; held by whoever asks for samples
+        self._lock = threading.Lock()  # over the reserve and the five below; held by whoever asks for samples
         self._standing_in = False
         self._called = self._steady_since = -np.inf  # last callback of the device; since when they have come steadily
+        self._sounded = -np.inf  # last callback of the device that was given more than silence
         self._gone: DeviceError | None = None
         self._stand_in: Speaker | None = None
-        self._stalls: deque[float] = deque(maxlen=_STALLS)  # when the device came back by itself
         self._told = False  # that nothing is heard
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loudspeaker", daemon=True)
@@ -149,8 +186,9 @@ class LastingSpeaker:
         elif not standing_in and self._stand_in is not None:
             self._stand_in.close()
             self._stand_in = None
-            self._note_stall(now)
         self._tell(standing_in, now)
+        if not standing_in:
+            self._revise_reserve(now)
         if gone is not None and not self._attempts.due_in(now):
             self._try_again()
 
@@ -162,14 +200,11 @@ class LastingSpeaker:
                 log.exception("The loudspeaker could not be looked after; it is tried again.")
                 self._over.wait(_SLOWEST_TRY)
 
-    def _note_stall(self, now: float) -> None:
-        """A device that runs dry again and again starts anew each time: have it hold more."""
-        self._stalls.append(now)
-        if len(self._stalls) == _STALLS and now - self._stalls[0] < _WITHIN_SECONDS and self._held < _MOST_HELD:
-            self._held = min(2 * self._held, _MOST_HELD)
-            self._stalls.clear()
-            log.warning("This machine is busy: the loudspeaker holds %.2f s of sound from now on.", self._held)
-            self._lost(self._device, DeviceError("It holds too little."))
+    def _revise_reserve(self, now: float) -> None:
+        with self._lock:
+            revised = self._reserve.revised(now, quiet=now - self._sounded > _QUIET_SECONDS)
+        if revised:
+            self._lost(self._device, DeviceError("It is to hold more or less sound."))
 
     def _tell(self, standing_in: bool, now: float) -> None:
         silent = standing_in and now - max(self._called, self._opened + _STARTING_SECONDS) > _HICCUP_SECONDS
@@ -184,12 +219,13 @@ class LastingSpeaker:
     def _open_device(self) -> None:
         device = self._device
         device.on_lost = lambda error: self._lost(device, error)
+        device.on_dry = lambda: self._ran_dry(device)
         device.open(lambda out, dac_time: self._from_device(device, out, dac_time))
 
     def _try_again(self) -> None:
         _leave(self._device.close)
         try:
-            self._device = self._make(self.rate, self._held)
+            self._device = self._make(self.rate, self._reserve.seconds)
             self._open_device()
         except DeviceError as error:
             log.debug("Not yet: %s", error)
@@ -205,6 +241,15 @@ class LastingSpeaker:
                 self._gone = error
                 self._attempts.begin(self._monotonic())
 
+    def _ran_dry(self, device: Speaker) -> None:
+        with self._lock:
+            now = self._monotonic()
+            counts = device is self._device and now - self._steady_since > _STARTING_SECONDS
+            if counts:
+                self._reserve.note_dry(now)
+        if counts:
+            self.on_dry()
+
     def _from_device(self, device: Speaker, out: np.ndarray, dac_time: float) -> None:
         with self._lock:
             now = self._monotonic()
@@ -216,6 +261,7 @@ class LastingSpeaker:
                 self._standing_in = False
             if current and not self._standing_in:
                 self._fill(out, dac_time)
+                self._sounded = now if out.any() else self._sounded
             else:
                 out[:] = 0
 

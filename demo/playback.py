@@ -37,6 +37,8 @@ class Speaker(Protocol):
 
     rate: int  # Hz
     on_lost: Callable[[DeviceError], None]  # called from a thread of its own when it has gone
+    # Called in the audio thread when the device ran out of samples: it was asked too late, or answered too slowly.
+    on_dry: Callable[[], None]
 
     def open(self, fill: Fill) -> None:
         """Call ``fill`` from a thread of its own until ``close``. Raises DeviceError where that cannot be."""
@@ -52,6 +54,7 @@ class PlaybackCounts:
     played: int = 0  # samples of the turn handed to the device, at its rate
     underruns: int = 0  # times the voice came too late
     starved: int = 0  # samples of silence put in for it
+    dry: int = 0  # times the device itself ran out of samples while the turn was heard
 
 
 class Playback:
@@ -73,6 +76,7 @@ class Playback:
         self._turn = _Turn(-1, Resampler(speaker.rate, speaker.rate))
         self._fading = np.zeros(0, np.float32)
         self._asked_until = monotonic()  # when the last sample handed over is heard
+        speaker.on_dry = self._note_dry
 
     def open(self) -> None:
         """Start the stream. Raises DeviceError."""
@@ -140,7 +144,11 @@ class Playback:
     def counts(self) -> PlaybackCounts:
         """How the current turn's sound went so far."""
         with self._lock:
-            return PlaybackCounts(self._turn.played, self._turn.underruns, self._turn.starved)
+            return PlaybackCounts(self._turn.played, self._turn.underruns, self._turn.starved, self._turn.dry)
+
+    def _note_dry(self) -> None:
+        with self._lock:
+            self._turn.dry += self._turn.heard_at is not None and self._turn.silent_at is None
 
     def _fill(self, out: np.ndarray, dac_time: float) -> None:
         """The audio callback."""
@@ -189,6 +197,7 @@ class _Turn:
         self.played = 0
         self.underruns = 0
         self.starved = 0
+        self.dry = 0
         self.buffered = 0
         self._chunks: deque[np.ndarray] = deque()
         self._starving = False
@@ -243,6 +252,10 @@ def _nobody_cares(error: DeviceError) -> None:
     log.error("%s", error)
 
 
+def _nobody_counts() -> None:
+    log.debug("The loudspeaker ran dry.")
+
+
 class SoundDeviceSpeaker:
     """A real loudspeaker, through PortAudio."""
 
@@ -268,6 +281,7 @@ class SoundDeviceSpeaker:
         self._latency = latency
         self._monotonic = monotonic
         self.on_lost: Callable[[DeviceError], None] = _nobody_cares
+        self.on_dry: Callable[[], None] = _nobody_counts
         self._stream: Any = None
         self._closing = False
         self._distrusts = False
@@ -315,7 +329,9 @@ class SoundDeviceSpeaker:
         if stream is not None:
             stream.close()
 
-    def _called(self, out: np.ndarray, frames: int, times: Any, _status: Any) -> None:  # noqa: ANN401 - PortAudio's
+    def _called(self, out: np.ndarray, frames: int, times: Any, status: Any) -> None:  # noqa: ANN401 - PortAudio's
+        if status.output_underflow:
+            self.on_dry()
         mono = np.empty(frames, np.float32)
         self._fill(mono, self._monotonic() + self._delay(times))
         out[:] = mono[:, None]
@@ -349,6 +365,7 @@ class SimulatedSpeaker:
     ) -> None:
         self.rate = rate
         self.on_lost: Callable[[DeviceError], None] = _nobody_cares  # never called
+        self.on_dry: Callable[[], None] = _nobody_counts  # nor this
         self._latency = latency
         self._block = block
         self._monotonic = monotonic

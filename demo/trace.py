@@ -52,6 +52,7 @@ class TurnTrace:
     heard_seconds: float = 0.0  # of its sound that left the speaker
     underruns: int = 0  # times the voice came too late, once it was heard
     starved_ms: float = 0.0  # of silence put in for it
+    dry: int = 0  # times the loudspeaker ran out of samples meanwhile
     silence_ms: float | None = None  # from the first sound of whoever interrupted to silence at the speaker
     spans_ms: dict[str, float] = field(default_factory=dict)
     av_offset_ms: dict[str, float] = field(default_factory=dict)

@@ -163,15 +163,64 @@ def test_a_device_that_begins_with_a_gap_is_no_news():
     assert world.notices == []
 
 
+def run_dry(world, times=3, apart=4.0):
+    for _ in range(times):
+        world.devices[-1].on_dry()
+        world.pass_time(apart)
+
+
 def test_a_device_that_runs_dry_again_and_again_is_made_to_hold_more(world):
-    for _ in range(3):
-        assert world.held == 0.06
+    run_dry(world, 2)
+    assert world.held == 0.06 and len(world.devices) == 1
+    run_dry(world, 1)
+    assert world.held == 0.12 and len(world.devices) == 2
+    assert world.devices[0].closed and world.stand_ins[-1].closed
+    assert world.notices == [], "hardly anything is missed"
+    run_dry(world, 9)
+    assert world.held == 0.24 and len(world.devices) == 3, "more is held by nobody"
+
+
+def test_a_device_that_runs_dry_now_and_then_is_left_alone(world):
+    run_dry(world, 4, apart=31)
+    assert len(world.devices) == 1
+
+
+def test_a_device_may_begin_by_running_dry_and_one_that_was_replaced_says_nothing(world):
+    run_dry(world)
+    assert world.held == 0.12
+    world.devices[0].on_dry()
+    world.devices[0].on_dry()
+    world.devices[0].on_dry()
+    world.speaker._steady_since = world.now
+    run_dry(world, 6, apart=0.3)
+    world.pass_time(1)
+    assert world.held == 0.12
+
+
+def test_a_frozen_sound_server_is_no_device_that_runs_dry(world):
+    for _ in range(4):
         world.frozen = True
         world.pass_time(1.9)
         world.frozen = False
         world.pass_time(2)
-    assert world.held == 0.12 and len(world.devices) == 2
-    assert world.devices[0].closed and world.stand_ins[-1].closed
+    assert world.held == 0.06 and len(world.devices) == 1
+
+
+def test_after_a_calm_time_it_holds_less_again_while_nothing_is_said(world):
+    run_dry(world)
+    talk(world, seconds=610)
+    world.pass_time(611)
+    assert world.held == 0.12, "something was said until now"
+    world.pass_time(6)
+    assert world.held == 0.06 and len(world.devices) == 3
+    assert world.stand_ins[-1].closed
+    world.pass_time(3)
+    run_dry(world)
+    assert world.held == 0.12
+    world.pass_time(700)
+    assert world.held == 0.12, "once bitten, twice shy"
+    world.pass_time(600)
+    assert world.held == 0.06
 
 
 def test_a_machine_without_a_loudspeaker_is_told_at_the_start():

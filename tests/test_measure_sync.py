@@ -7,8 +7,9 @@ from demo.measure.rig import MONITOR_RATE, Recording
 from demo.measure.sync import judged, onsets, wander_ms
 
 
-def measured(seen, underruns=0):
-    return {"claps": [0.0] * len(seen), "seen": [(0.0, at) for at in seen], "underruns": underruns, "dropped": 2}
+def measured(seen, underruns=0, dry=0):
+    flashes = {"claps": [0.0] * len(seen), "seen": [(0.0, at) for at in seen]}
+    return flashes | {"underruns": underruns, "dry": dry, "dropped": 2}
 
 
 def test_a_flash_after_its_beep_counts_as_sound_early():
@@ -30,6 +31,7 @@ def test_one_clap_far_off_underruns_and_no_claps_are_not_in_step():
     seen[7] += 0.05
     assert not judged(measured(seen), beeps).kept
     assert not judged(measured(beeps, underruns=1), beeps).kept
+    assert not judged(measured(beeps, dry=1), beeps).kept
     assert not judged(measured([]), np.zeros(0)).kept
 
 

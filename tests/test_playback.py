@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from demo.devices import DeviceError
-from demo.playback import Playback, SimulatedSpeaker, SoundDeviceSpeaker
+from demo.playback import Playback, PlaybackCounts, SimulatedSpeaker, SoundDeviceSpeaker
 
 RATE = 1000
 LATENCY = 0.05
@@ -259,6 +259,30 @@ class Times:
         self.currentTime, self.outputBufferDacTime = current, dac
 
 
+class Status:
+    def __init__(self, output_underflow: bool = False) -> None:
+        self.output_underflow = output_underflow
+
+
+def test_a_device_that_runs_dry_while_a_turn_is_heard_is_counted():
+    backend = FakePortAudio()
+    speaker = SoundDeviceSpeaker(backend=backend, monotonic=lambda: 50.0)
+    playback = Playback(speaker, monotonic=lambda: 50.0)
+    playback.open()
+
+    def call(dry):
+        backend.options["callback"](np.zeros((64, 2), np.float32), 64, Times(5.0, 5.03), Status(dry))
+
+    playback.begin(1, speaker.rate)
+    playback.write(1, np.full(160, 0.5, np.float32))
+    playback.end(1)
+    for dry in (True, False, True, False, True, True):  # before, within twice, and after it
+        call(dry)
+    assert playback.counts() == PlaybackCounts(played=160, dry=1)
+    playback.begin(2, speaker.rate)
+    assert playback.counts().dry == 0
+
+
 @pytest.mark.parametrize(("current", "dac", "delay"), [(5.0, 5.03, 0.03), (5.0, 0.0, 0.07), (0.0, 99.0, 0.07)])
 def test_an_absurd_delay_is_not_believed_and_said_once(current, dac, delay, caplog):
     backend = FakePortAudio()
@@ -272,7 +296,7 @@ def test_an_absurd_delay_is_not_believed_and_said_once(current, dac, delay, capl
     speaker.open(fill)
     out = np.zeros((64, 2), np.float32)
     for _ in range(3):
-        backend.options["callback"](out, 64, Times(current, dac), None)
+        backend.options["callback"](out, 64, Times(current, dac), Status())
     assert times == pytest.approx([50 + delay] * 3)
     assert (out == 0.25).all()
     assert len(caplog.records) == (0 if delay == 0.03 else 1)

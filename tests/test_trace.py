@@ -55,6 +55,7 @@ def test_the_file_has_the_promised_form(tmp_path):
         "heard_seconds",
         "underruns",
         "starved_ms",
+        "dry",
         "silence_ms",
         "spans_ms",
         "av_offset_ms",

@@ -55,6 +55,7 @@ def measure(claps: int, headless: bool, film: Path | None, settle_seconds: float
         "dropped": stage.dropped,
         "skipped": counts.skipped,
         "underruns": sound.underruns,
+        "dry": sound.dry,
     }
 
 

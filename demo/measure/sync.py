@@ -38,7 +38,7 @@ class Sync:
 
     offsets_ms: tuple[float, ...]  # of the claps both seen and heard; positive: sound early
     claps: int
-    underruns: int
+    underruns: int  # times there was no sound: it came too late, or the loudspeaker ran dry
     dropped: int  # pictures that came too late and were not shown
 
     @property
@@ -110,7 +110,7 @@ def judged(measured: dict, heard: np.ndarray) -> Sync:
     seen = np.array([at for _, at in measured["seen"]])
     apart = [at - heard[np.abs(heard - at).argmin()] for at in seen] if len(heard) else []
     offsets = tuple(float(offset) * 1000 for offset in apart if abs(offset) < _NEAR)
-    return Sync(offsets, len(measured["claps"]), measured["underruns"], measured["dropped"])
+    return Sync(offsets, len(measured["claps"]), measured["underruns"] + measured["dry"], measured["dropped"])
 
 
 def onsets(recording: Recording) -> np.ndarray:
